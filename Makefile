@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# parcall: several CPUs inside one system call. 'make help' lists what there is to make.
+
+.DEFAULT_GOAL := help
+export BUILD := $(CURDIR)/build
+export CARGO_TARGET_DIR := $(BUILD)/userbench
+
+.PHONY: help setup fetch apply kernel module userbench boot run test check patches clean distclean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install all tools (as root, on Debian)
+	@scripts/setup
+
+fetch: setup ## Obtain Linux 7.3 (KSRC=<tree> or LINUX_TARBALL=<file> to use one's own)
+	@scripts/fetch
+
+apply: fetch ## Put the series and the module into build/linux
+	@scripts/apply
+
+kernel: apply ## Build the guest kernel and the module (CONFIG=release, or base: unpatched)
+	@scripts/kernel
+
+module: kernel ## The same: the module is built with its kernel
+
+userbench: setup ## Build the benchmarks
+	@scripts/userbench
+
+boot: ## Boot the guest kernel (SMP=2 MEM=4G CMD='...'; a shell without CMD)
+	@scripts/boot
+
+run: kernel userbench ## Measure fork, serial and parallel, in the guest
+	@scripts/run
+
+test: kernel userbench ## Test everything that this machine can
+	@scripts/test
+
+check: apply ## Check the style of series, module and benchmarks
+	@scripts/check
+
+patches: ## Export build/linux as patches/
+	@scripts/patches
+
+clean: ## Remove what was built, but not the kernel tree
+	rm -rf build/release build/base build/kunit build/userbench build/log build/results build/accel.*
+
+distclean: ## Remove build/, and the cache of downloads and tools
+	rm -rf build $${PARCALL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/parcall}
