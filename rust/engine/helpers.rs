@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Helpers: transient work items, one for each CPU.
+//!
+//! A helper is enlisted for a job by putting the job into its slot and queueing it on its CPU. It
+//! takes the job out when it starts, works on it, and is gone. Nobody waits for a helper that has
+//! not started: it will find the job closed, and be gone just as well. As there is one helper a CPU,
+//! enlisting allocates nothing.
+//!
+//! The workqueue is a per-CPU one, so that each helper wakes a worker of its own: in a pool that
+//! several CPUs share, work items that are queued quickly after each other are started by one
+//! another, which takes as many wake-ups in a row. Being CPU intensive, helpers do not keep other
+//! work items of the CPU from running. There is no need for a rescuer, since callers get along
+//! without helpers.
+
+use crate::settings;
+use kernel::{
+    cpu::{
+        nr_cpu_ids,
+        CpuId, //
+    },
+    impl_has_work,
+    new_spinlock,
+    new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SpinLock, //
+    },
+    task::Task,
+    workqueue::{
+        Builder,
+        OwnedQueue,
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// What a helper can work on.
+pub(super) trait Help: Send + Sync {
+    /// Works for the job, which is `this`, until there is nothing left to claim.
+    fn help(&self, this: &Arc<dyn Help>);
+}
+
+#[pin_data]
+struct Helper {
+    cpu: CpuId,
+    #[pin]
+    job: SpinLock<Option<Arc<dyn Help>>>,
+    #[pin]
+    work: Work<Helper>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Helper { self.work }
+}
+
+impl Helper {
+    fn new(cpu: CpuId) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                cpu,
+                job <- new_spinlock!(None),
+                work <- new_work!("parcall::Helper"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns whether `task` may get help from this CPU, now.
+    fn is_fit_for(&self, task: &Task) -> bool {
+        self.cpu != CpuId::current()
+            && self.cpu.is_online()
+            && task.may_run_on(self.cpu)
+            && !self.cpu.is_isolated()
+            && (!settings::IDLE_ONLY.is_on() || self.cpu.is_idle())
+    }
+
+    /// Puts the job into the slot, unless there is one.
+    fn take_on(&self, job: &Arc<dyn Help>) -> bool {
+        let mut slot = self.job.lock();
+        if slot.is_some() {
+            return false;
+        }
+        *slot = Some(job.clone());
+        true
+    }
+}
+
+impl WorkItem for Helper {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let job = this.job.lock().take();
+        if let Some(job) = job {
+            job.help(&job);
+        }
+    }
+}
+
+/// The helpers of all CPUs, in the order of the CPUs.
+pub(super) struct Helpers {
+    helpers: KVec<Arc<Helper>>,
+    queue: OwnedQueue,
+}
+
+impl Helpers {
+    pub(super) fn new() -> Result<Self> {
+        let mut helpers = KVec::new();
+        for cpu in (0..nr_cpu_ids()).filter_map(CpuId::from_u32) {
+            helpers.push(Helper::new(cpu)?, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            helpers,
+            queue: Builder::per_cpu().cpu_intensive().build(c"parcall")?,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.helpers.len()
+    }
+
+    /// Returns whether some CPU could help `task` now.
+    pub(super) fn any_fit_for(&self, task: &Task) -> bool {
+        self.helpers.iter().any(|helper| helper.is_fit_for(task))
+    }
+
+    /// Enlists one helper for a job that `task` called.
+    ///
+    /// CPUs are tried in turn from `cursor` on, which is moved behind the one that is taken. Returns
+    /// whether there was one.
+    pub(super) fn enlist(&self, job: &Arc<dyn Help>, task: &Task, cursor: &Atomic<u32>) -> bool {
+        let from = cursor.load(Relaxed) as usize;
+        let (before, after) = self
+            .helpers
+            .split_at_checked(from)
+            .unwrap_or((&[], &self.helpers));
+
+        for helper in [after, before].into_iter().flatten() {
+            if helper.is_fit_for(task) && helper.take_on(job) {
+                cursor.store(helper.cpu.as_u32() + 1, Relaxed);
+                // A helper that is queued already has not started, and finds the job all the same.
+                let _ = self.queue.enqueue_on(helper.cpu, helper.clone());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Waits for all helpers that are enlisted, and those that they enlist, to be gone.
+    pub(super) fn drain(&self) {
+        self.queue.drain();
+    }
+}

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Jobs: one call each, shared by its caller and its helpers.
+
+use super::{
+    claims::{
+        Claim,
+        Claims, //
+    },
+    helpers::Help,
+    Engine,
+    Path,
+    Role,
+    Stopped, //
+};
+use crate::policy::Plan;
+use core::ops::Range;
+use kernel::{
+    memcg::MemCgroup,
+    new_spinlock,
+    prelude::*,
+    processor::cpu_relax,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Completion,
+        SpinLock, //
+    },
+    task::Task,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// How many helpers a caller, or a helper, enlists at a time; these enlist the next.
+const FANOUT: u32 = 2;
+
+/// How many chunks are to be published before the caller looks for helpers again.
+const ENLIST_PAUSE: u64 = 16;
+
+/// How long a helper waits for more work to be published. It has an idle CPU for itself, and is not
+/// worth more than what it costs to enlist it again.
+const HELPER_SPIN: Delta = Delta::from_micros(100);
+
+/// How long a caller spins for the last chunks, before it sleeps. About what it takes to sleep.
+const JOIN_SPIN: Delta = Delta::from_micros(20);
+
+/// How many parts of chunks helpers may decline; from then on the caller is alone.
+const DECLINED_MAX: usize = 32;
+
+/// Parts of chunks that helpers have declined.
+///
+/// A helper reserves a place before it claims a chunk, so that there always is one to decline into.
+struct Declined {
+    /// Those that are not empty, `len` in number.
+    parts: [Range<u64>; DECLINED_MAX],
+    len: usize,
+    reserved: usize,
+}
+
+impl Declined {
+    fn new() -> Self {
+        Self {
+            parts: [const { 0..0 }; DECLINED_MAX],
+            len: 0,
+            reserved: 0,
+        }
+    }
+
+    fn reserve(&mut self) -> bool {
+        let free = self.len + self.reserved < DECLINED_MAX;
+        if free {
+            self.reserved += 1;
+        }
+        free
+    }
+
+    fn unreserve(&mut self) {
+        self.reserved -= 1;
+    }
+
+    /// Uses up a reservation.
+    fn push(&mut self, part: Range<u64>) {
+        self.reserved -= 1;
+        if let Some(free) = self.parts.iter_mut().find(|part| part.is_empty()) {
+            *free = part;
+            self.len += 1;
+        }
+    }
+
+    /// Takes one out, the lowest first.
+    fn take(&mut self) -> Option<Range<u64>> {
+        let lowest = self
+            .parts
+            .iter_mut()
+            .filter(|part| !part.is_empty())
+            .min_by_key(|part| part.start)?;
+        self.len -= 1;
+        Some(core::mem::take(lowest))
+    }
+}
+
+#[pin_data]
+struct Job<P> {
+    engine: Arc<Engine>,
+    plan: Plan,
+    path: P,
+    claims: Claims,
+    /// The caller: helpers are enlisted where it may run, and charge memory to its group.
+    task: ARef<Task>,
+    memcg: MemCgroup,
+    /// How many helpers are enlisted, and have not left.
+    helpers: Atomic<u32>,
+    /// The CPU from which on to look for the next helper.
+    cursor: Atomic<u32>,
+    /// The position from which on the caller looks for helpers while it publishes.
+    enlist_from: Atomic<u64>,
+    #[pin]
+    declined: SpinLock<Declined>,
+    /// Completed once for each [`Claims::done`] that says so.
+    #[pin]
+    idle: Completion,
+}
+
+impl<P: Path> Job<P> {
+    /// Returns whether there is work for more helpers than are enlisted.
+    fn wants_helpers(&self) -> bool {
+        self.helpers.load(Relaxed) < self.plan.helpers(self.claims.left())
+    }
+
+    /// Enlists helpers as long as there is work for them, but a few at a time.
+    ///
+    /// Returns whether all that were needed were found.
+    fn enlist(&self, this: &Arc<dyn Help>) -> bool {
+        for _ in 0..FANOUT {
+            if !self.wants_helpers() {
+                return true;
+            }
+            if !self.enlist_one(this) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn enlist_one(&self, this: &Arc<dyn Help>) -> bool {
+        // Several tasks may enlist at the same time; the helpers in excess find no work.
+        self.helpers.add(1, Relaxed);
+        let enlisted = self.engine.helpers.enlist(this, &self.task, &self.cursor);
+        if enlisted {
+            P::STATS.helpers_asked.inc();
+        } else {
+            self.helpers.fetch_sub(1, Relaxed);
+        }
+        enlisted
+    }
+
+    fn claim(&self) -> Claim {
+        self.claims.claim(self.plan.min_chunk(), |from, left| {
+            self.path.cut(from + self.plan.chunk(left).min(left))
+        })
+    }
+
+    fn done(&self) {
+        P::STATS.chunks.inc();
+        if self.claims.done() {
+            self.idle.complete();
+        }
+    }
+
+    /// Works on a chunk as a helper. A reservation to decline goes with it; returns whether there
+    /// still is one.
+    fn run_as_helper(&self, chunk: Range<u64>) -> bool {
+        let mut from = chunk.start;
+
+        while from < chunk.end {
+            let Err(Stopped { at, error: _ }) = self.path.run(from..chunk.end, Role::Helper) else {
+                break;
+            };
+            // What cannot be done is left out up to the next cut; the rest need not be unusual too.
+            let mut declined = self.declined.lock();
+            let next = self.path.cut(at + 1).min(chunk.end);
+            let more = next < chunk.end && declined.reserve();
+            from = if more { next } else { chunk.end };
+            declined.push(at..from);
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn work_as_helper(&self) {
+        let mut waiting: Option<Instant<Monotonic>> = None;
+        let mut reserved = false;
+
+        loop {
+            if !reserved {
+                reserved = self.declined.lock().reserve();
+                if !reserved {
+                    return;
+                }
+            }
+            match self.claim() {
+                Claim::Chunk(chunk) => {
+                    waiting = None;
+                    reserved = self.run_as_helper(chunk);
+                    P::STATS.helper_chunks.inc();
+                    self.done();
+                }
+                Claim::Later => {
+                    let since = *waiting.get_or_insert_with(Instant::now);
+                    if since.elapsed() > HELPER_SPIN || kernel::current!().need_resched() {
+                        break;
+                    }
+                    cpu_relax();
+                }
+                Claim::Nothing => break,
+            }
+        }
+        self.declined.lock().unreserve();
+    }
+}
+
+impl<P: Path> Help for Job<P> {
+    fn help(&self, this: &Arc<dyn Help>) {
+        if self.claims.is_closed() {
+            P::STATS.helpers_revoked.inc();
+        } else {
+            P::STATS.helpers_started.inc();
+            self.enlist(this);
+            self.memcg.charge_in(|| self.work_as_helper());
+        }
+        self.helpers.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A caller's side of a job.
+///
+/// Dropping it ends the job: what nobody has claimed is not done any more, and no one works on it
+/// after.
+pub(crate) struct Call<P: Path> {
+    job: Arc<Job<P>>,
+}
+
+impl<P: Path> Call<P> {
+    /// Makes a job of the current task's call; [`None`] if no CPU is there to help, or no memory.
+    pub(crate) fn begin(
+        engine: Arc<Engine>,
+        plan: Plan,
+        path: impl FnOnce() -> Result<P>,
+    ) -> Option<Self> {
+        let task = ARef::from(&**kernel::current!());
+        if !engine.helpers.any_fit_for(&task) {
+            P::STATS.serial_busy.inc();
+            return None;
+        }
+
+        let cursor = kernel::cpu::CpuId::current().as_u32() + 1;
+        let job = path().and_then(|path| {
+            Arc::pin_init(
+                pin_init!(Job {
+                    engine,
+                    plan,
+                    path,
+                    claims: Claims::new(),
+                    task,
+                    memcg: MemCgroup::current(),
+                    helpers: Atomic::new(0),
+                    cursor: Atomic::new(cursor),
+                    enlist_from: Atomic::new(0),
+                    declined <- new_spinlock!(Declined::new()),
+                    idle <- Completion::new(),
+                }),
+                GFP_KERNEL | __GFP_NOWARN,
+            )
+        });
+        match job {
+            Ok(job) => {
+                P::STATS.parallel.inc();
+                // There is no work yet, but until the first helper has woken up there will be.
+                let this: Arc<dyn Help> = job.clone();
+                job.enlist_one(&this);
+                Some(Self { job })
+            }
+            Err(_) => {
+                P::STATS.serial_nomem.inc();
+                None
+            }
+        }
+    }
+
+    /// The work.
+    pub(crate) fn path(&self) -> &P {
+        &self.job.path
+    }
+
+    /// Publishes work up to a position, for helpers to start on; more may follow.
+    ///
+    /// Work is published by the chunk: helpers do not start on less, unless it is the last.
+    pub(crate) fn publish(&self, limit: u64) {
+        if limit < self.job.claims.published() + self.job.plan.min_chunk() {
+            return;
+        }
+        self.job.claims.publish(limit, false);
+        // Looking for idle CPUs takes a while. Where there was none, do not look again until there
+        // is a lot more work.
+        if limit >= self.job.enlist_from.load(Relaxed) && !self.enlist() {
+            let from = limit + ENLIST_PAUSE * self.job.plan.min_chunk();
+            self.job.enlist_from.store(from, Relaxed);
+        }
+    }
+
+    /// Publishes work up to a position, and works until all is done.
+    ///
+    /// After an error nothing more can be published.
+    pub(crate) fn complete(&self, limit: u64) -> Result {
+        self.job.claims.publish(limit, true);
+        self.enlist();
+        #[cfg(CONFIG_PARCALL_DEBUG)]
+        self.leave_to_helpers();
+        let worked = self.work();
+        if worked.is_err() {
+            self.job.claims.close();
+        }
+        self.join();
+        worked?;
+
+        loop {
+            // The lock must not be held while working.
+            let part = self.job.declined.lock().take();
+            let Some(part) = part else {
+                return Ok(());
+            };
+            P::STATS.replayed.inc();
+            self.run(part).inspect_err(|_| self.job.claims.close())?;
+        }
+    }
+
+    fn enlist(&self) -> bool {
+        if !self.job.wants_helpers() {
+            return true;
+        }
+        let this: Arc<dyn Help> = self.job.clone();
+        self.job.enlist(&this)
+    }
+
+    #[cfg(CONFIG_PARCALL_DEBUG)]
+    fn leave_to_helpers(&self) {
+        let delay = Delta::from_micros(crate::settings::CALLER_DELAY_US.get() as i64);
+        let since = Instant::<Monotonic>::now();
+
+        while self.job.claims.left() != 0 && since.elapsed() < delay {
+            kernel::time::delay::fsleep(Delta::from_micros(10));
+        }
+    }
+
+    fn run(&self, chunk: Range<u64>) -> Result {
+        self.job
+            .path
+            .run(chunk, Role::Caller)
+            .map_err(|stopped| stopped.error)
+    }
+
+    fn work(&self) -> Result {
+        while let Claim::Chunk(chunk) = self.job.claim() {
+            let ret = self.run(chunk);
+            self.job.done();
+            ret?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the chunks that helpers work on; there must be nothing left to claim.
+    fn join(&self) {
+        let since = Instant::<Monotonic>::now();
+
+        while !self.job.claims.is_idle() {
+            if since.elapsed() > JOIN_SPIN || kernel::current!().need_resched() {
+                if self.job.claims.wait() {
+                    self.job.idle.wait_for_completion();
+                }
+                return;
+            }
+            cpu_relax();
+        }
+    }
+}
+
+impl<P: Path> Drop for Call<P> {
+    fn drop(&mut self) {
+        self.job.claims.close();
+        self.join();
+    }
+}

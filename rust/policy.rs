@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which calls are split, over how many CPUs, into how large chunks.
+
+use crate::settings::{
+    self,
+    PathSettings, //
+};
+use core::ops::RangeInclusive;
+
+/// The most CPUs in one call, unless an administrator asks for more.
+const AUTO_WORKERS: u64 = 16;
+
+/// The most CPUs in one call that an administrator can ask for.
+pub(crate) const MAX_WORKERS: u64 = 1024;
+
+/// What a path asks for where nothing else is set.
+pub(crate) struct Defaults {
+    /// From how many bytes on a call is worth to be split.
+    pub(crate) min_bytes: u64,
+    /// How many bytes a chunk may have.
+    pub(crate) chunk_bytes: RangeInclusive<u64>,
+    /// How many bytes are a unit of the path's positions.
+    pub(crate) unit: u64,
+}
+
+/// How a call is split.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// How many helpers may work on the call, beside the caller.
+    helpers: u32,
+    /// The least to be claimed at a time, in units, as long as that much is left.
+    min_chunk: u64,
+    /// The most to be claimed at a time, in units.
+    max_chunk: u64,
+}
+
+impl Plan {
+    /// Plans a call of `bytes`; [`None`] if it is not worth to be split.
+    pub(crate) fn new(
+        path: &PathSettings,
+        defaults: &Defaults,
+        bytes: u64,
+        online_cpus: u64,
+    ) -> Option<Self> {
+        let or = |set: u64, default: u64| if set != 0 { set } else { default };
+
+        let width = or(settings::MAX_WORKERS.get(), online_cpus.min(AUTO_WORKERS));
+        if width < 2 || bytes < or(path.min_bytes.get(), defaults.min_bytes) {
+            return None;
+        }
+
+        let units = |bytes: u64| (bytes / defaults.unit).max(1);
+        let chunk = path.chunk_bytes.get();
+        let min_chunk = units(or(chunk, *defaults.chunk_bytes.start()));
+        let max_chunk = units(or(chunk, *defaults.chunk_bytes.end()));
+        Some(Self {
+            helpers: (width.min(MAX_WORKERS) - 1) as u32,
+            min_chunk,
+            max_chunk: max_chunk.max(min_chunk),
+        })
+    }
+
+    /// How much to claim where `left` units are: much at first, for few claims, and little in the
+    /// end, for all to end at the same time. This is guided self-scheduling.
+    pub(crate) fn chunk(&self, left: u64) -> u64 {
+        let width = u64::from(self.helpers) + 1;
+        (left / (2 * width)).max(self.min_chunk).min(self.max_chunk)
+    }
+
+    /// How many helpers `left` units are worth.
+    pub(crate) fn helpers(&self, left: u64) -> u32 {
+        (left / self.min_chunk.max(1)).min(u64::from(self.helpers)) as u32
+    }
+
+    /// The least to be claimed at a time while more may come.
+    pub(crate) fn min_chunk(&self) -> u64 {
+        self.min_chunk
+    }
+}
+
+#[cfg(CONFIG_PARCALL_KUNIT_TEST)]
+#[kernel::macros::kunit_tests(parcall_policy)]
+mod tests {
+    use super::*;
+
+    static PATH: PathSettings = PathSettings::new();
+    const DEFAULTS: Defaults = Defaults {
+        min_bytes: 1000,
+        chunk_bytes: 20..=640,
+        unit: 10,
+    };
+
+    fn plan(bytes: u64, cpus: u64) -> Option<Plan> {
+        Plan::new(&PATH, &DEFAULTS, bytes, cpus)
+    }
+
+    #[test]
+    fn small_calls_and_single_cpus_stay_serial() {
+        assert!(plan(999, 8).is_none());
+        assert!(plan(1_000_000, 1).is_none());
+        assert_eq!(plan(1000, 8).unwrap().helpers, 7);
+        assert_eq!(plan(1000, 4096).unwrap().helpers, AUTO_WORKERS as u32 - 1);
+    }
+
+    #[test]
+    fn settings_override_defaults() {
+        PATH.min_bytes.set(1);
+        PATH.chunk_bytes.set(50);
+        settings::MAX_WORKERS.set(3);
+        let plan = plan(1, 8).unwrap();
+        PATH.min_bytes.set(0);
+        PATH.chunk_bytes.set(0);
+        settings::MAX_WORKERS.set(0);
+
+        assert_eq!(plan.helpers, 2);
+        assert_eq!(plan.chunk(1), 5);
+        assert_eq!(plan.chunk(1_000_000), 5);
+    }
+
+    #[test]
+    fn chunks_shrink_towards_the_end() {
+        let plan = plan(1_000_000, 4).unwrap();
+        let mut left = 1000;
+        let mut last = u64::MAX;
+
+        while left != 0 {
+            let chunk = plan.chunk(left);
+            assert!((2..=64).contains(&chunk));
+            assert!(chunk <= last);
+            last = chunk;
+            left -= chunk.min(left);
+        }
+        assert_eq!(last, 2);
+    }
+
+    #[test]
+    fn helpers_are_worth_a_chunk_each() {
+        let plan = plan(1_000_000, 4).unwrap();
+        assert_eq!(plan.helpers(1), 0);
+        assert_eq!(plan.helpers(2), 1);
+        assert_eq!(plan.helpers(5), 2);
+        assert_eq!(plan.helpers(1000), 3);
+    }
+}
