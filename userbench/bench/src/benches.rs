@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One module a benchmark.
+
+pub mod fork;

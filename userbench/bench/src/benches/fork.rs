@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! fork() of a process with much memory.
+
+use crate::{
+    report::report,
+    runner::{self, RunArgs},
+    size::Size,
+};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use nix::{
+    sys::{
+        mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, fork},
+};
+use serde::Serialize;
+use std::{
+    ffi::c_void,
+    num::NonZeroUsize,
+    ptr::NonNull,
+    time::{Duration, Instant},
+};
+
+const PAGE: usize = 4096;
+const HUGE_PAGE: usize = 2 << 20;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// How much memory the process has.
+    #[arg(long, default_value = "512M")]
+    size: Size,
+    #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(clap::Args, Serialize)]
+struct MemoryArgs {
+    /// The pages that the memory is made of.
+    #[arg(long, value_enum, default_value_t = Pages::Small)]
+    pages: Pages,
+    /// Leave the memory alone between forks. Otherwise each page is written to, as in a process at
+    /// work: then all pages are this process's alone, and writable, when it forks.
+    #[arg(long)]
+    untouched: bool,
+    /// How many areas of the same size the memory consists of, with a hole after each.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    vmas: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+enum Pages {
+    /// 4 KiB pages only.
+    #[value(name = "4k")]
+    #[serde(rename = "4k")]
+    Small,
+    /// Transparent huge pages where they fit.
+    #[value(name = "thp")]
+    #[serde(rename = "thp")]
+    Huge,
+    /// Areas, or halves of the only one, take turns.
+    #[value(name = "mixed")]
+    #[serde(rename = "mixed")]
+    Mixed,
+}
+
+/// Anonymous memory in one or more areas.
+struct Memory {
+    start: NonNull<c_void>,
+    mapped: NonZeroUsize,
+    areas: Vec<(usize, usize)>,
+}
+
+impl Memory {
+    fn new(size: usize, args: &MemoryArgs) -> Result<Self> {
+        let count = args.vmas as usize;
+        let area = (size / count) & !(PAGE - 1);
+        ensure!(area != 0, "{count} areas of no page each");
+
+        // A hole of one page keeps areas from being merged.
+        let stride = area + PAGE;
+        let mapped = NonZeroUsize::new(stride * count + HUGE_PAGE).context("no memory")?;
+        // SAFETY: A new mapping, at an address of the kernel's choice.
+        let start = unsafe {
+            mmap_anonymous(
+                None,
+                mapped,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
+            )
+        }
+        .context("mapping memory")?;
+
+        let first = (start.as_ptr() as usize).next_multiple_of(HUGE_PAGE);
+        let mut memory = Self {
+            start,
+            mapped,
+            areas: Vec::with_capacity(count),
+        };
+        for index in 0..count {
+            let addr = first + index * stride;
+            // SAFETY: The hole is within our mapping, and nothing is there yet.
+            unsafe { munmap(pointer(addr + area)?, PAGE) }.context("making a hole")?;
+            memory.areas.push((addr, area));
+        }
+        memory.advise(args.pages)?;
+        memory.touch();
+        Ok(memory)
+    }
+
+    fn advise(&self, pages: Pages) -> Result<()> {
+        let advise = |addr, length, huge| {
+            let advice = if huge {
+                MmapAdvise::MADV_HUGEPAGE
+            } else {
+                MmapAdvise::MADV_NOHUGEPAGE
+            };
+            // SAFETY: The range is within our mapping; the advice changes no contents.
+            unsafe { madvise(pointer(addr)?, length, advice) }
+                .context("advising on huge pages; is CONFIG_TRANSPARENT_HUGEPAGE set?")
+        };
+
+        for (index, &(addr, length)) in self.areas.iter().enumerate() {
+            match pages {
+                Pages::Mixed if self.areas.len() == 1 => {
+                    let half = (length / 2).next_multiple_of(HUGE_PAGE).min(length);
+                    advise(addr, half, true)?;
+                    if half < length {
+                        advise(addr + half, length - half, false)?;
+                    }
+                }
+                Pages::Mixed => advise(addr, length, index % 2 == 0)?,
+                _ => advise(addr, length, pages == Pages::Huge)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to each page, so that it is there, and is this process's alone.
+    fn touch(&self) {
+        for &(addr, length) in &self.areas {
+            for page in (addr..addr + length).step_by(PAGE) {
+                // SAFETY: The page is within our mapping, of which there are no references.
+                unsafe { (page as *mut u64).write_volatile(page as u64) };
+            }
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: This is our mapping, which nobody uses any more; holes in it do no harm.
+        let _ = unsafe { munmap(self.start, self.mapped.get()) };
+    }
+}
+
+fn pointer(addr: usize) -> Result<NonNull<c_void>> {
+    NonNull::new(addr as *mut c_void).context("null pointer")
+}
+
+/// Forks a child that does nothing, and returns how long fork() took in the parent.
+fn fork_once() -> Result<Duration> {
+    let before = Instant::now();
+    // SAFETY: The child does nothing but exit.
+    let child = match unsafe { fork() }.context("fork")? {
+        // SAFETY: This ends the child at once, which is fine for a single thread.
+        ForkResult::Child => unsafe { nix::libc::_exit(0) },
+        ForkResult::Parent { child } => child,
+    };
+    let time = before.elapsed();
+
+    let status = waitpid(child, None).context("waitpid")?;
+    ensure!(
+        status == WaitStatus::Exited(child, 0),
+        "the child ended with {status:?}"
+    );
+    Ok(time)
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let memory = Memory::new(args.size.0 as usize, &args.memory)?;
+    let what = format!("fork {}", args.size);
+    let samples = runner::run(&args.run, &what, || {
+        if !args.memory.untouched {
+            memory.touch();
+        }
+        fork_once()
+    })?;
+    report("fork", args.size, &args.run, &args.memory, &samples)
+}

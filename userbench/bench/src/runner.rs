@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Takes the measurements of all benchmarks: modes in turn, and a histogram for each.
+
+use crate::tunables::Tunables;
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::time::Duration;
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// parcall switched off.
+    Serial,
+    /// parcall switched on; whether a call is split is up to its policy.
+    Parallel,
+}
+
+impl Mode {
+    fn switch(self, tunables: &mut Tunables) -> Result<()> {
+        tunables.set("enabled", u64::from(self == Self::Parallel))
+    }
+}
+
+/// Options that all benchmarks have.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// The most CPUs in one call, the caller's among them; 0: as the system is set.
+    #[arg(long, default_value_t = 0)]
+    pub workers: u64,
+    /// The modes to compare.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "serial,parallel"
+    )]
+    pub modes: Vec<Mode>,
+    /// How many times to measure each mode.
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u64).range(1..))]
+    pub repeat: u64,
+    /// Where to write the results as JSON; '-' is standard output, which then has nothing else.
+    #[arg(long)]
+    pub json: Option<String>,
+}
+
+/// The measurements of one mode.
+pub struct Sample {
+    pub mode: Mode,
+    pub nanoseconds: Histogram<u64>,
+}
+
+/// Measures each mode `repeat` times, in turns, after one round that does not count.
+pub fn run(
+    args: &RunArgs,
+    what: &str,
+    mut measure: impl FnMut() -> Result<Duration>,
+) -> Result<Vec<Sample>> {
+    // Without parcall there is nothing to switch, but serial can be measured.
+    let serial_only = args.modes.iter().all(|&mode| mode == Mode::Serial);
+    let mut tunables = match Tunables::open() {
+        Err(_) if serial_only => None,
+        tunables => Some(tunables?),
+    };
+    if args.workers != 0 {
+        ensure!(tunables.is_some(), "--workers needs a kernel with parcall");
+        if let Some(tunables) = &mut tunables {
+            tunables.set("max_workers", args.workers)?;
+        }
+    }
+
+    let mut samples = args
+        .modes
+        .iter()
+        .map(|&mode| {
+            Ok(Sample {
+                mode,
+                nanoseconds: Histogram::new(4)?,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+
+    let rounds = args.repeat + 1;
+    let progress = ProgressBar::new(rounds * samples.len() as u64)
+        .with_style(ProgressStyle::with_template(
+            "  {msg} [{bar:30}] {pos}/{len} {eta}",
+        )?)
+        .with_message(what.to_string());
+    for round in 0..rounds {
+        // Turn the order around, so that no mode always profits from what the one before left.
+        let turn = |index| {
+            if round % 2 == 0 {
+                index
+            } else {
+                args.modes.len() - 1 - index
+            }
+        };
+        for index in (0..args.modes.len()).map(turn) {
+            let sample = &mut samples[index];
+            if let Some(tunables) = &mut tunables {
+                sample.mode.switch(tunables)?;
+            }
+            let time = measure()?;
+            if round > 0 {
+                sample.nanoseconds.record(time.as_nanos() as u64)?;
+            }
+            progress.inc(1);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(samples)
+}
