@@ -87,6 +87,11 @@ impl Areas {
 /// What C keeps of a fork's job.
 type ForkCall = KBox<Call<fork::Fork>>;
 
+/// Begins a job; see `struct parcall_ops`.
+///
+/// # Safety
+///
+/// `engine` must be that of the operations, which are registered.
 unsafe extern "C" fn fork_begin(
     engine: *mut c_void,
     nr_pages: c_ulong,
@@ -101,6 +106,12 @@ unsafe extern "C" fn fork_begin(
         .map_or(core::ptr::null_mut(), ForkCall::into_foreign)
 }
 
+/// Hands addresses of an area over; see `struct parcall_ops`.
+///
+/// # Safety
+///
+/// `job` must be from [`fork_begin`], and not have ended. The areas must be valid and locked for
+/// writing until it has.
 unsafe extern "C" fn fork_add(
     job: *mut c_void,
     dst: *mut bindings::vm_area_struct,
@@ -112,9 +123,14 @@ unsafe extern "C" fn fork_add(
     let call = unsafe { ForkCall::borrow(job) };
 
     // INVARIANT: The forking task holds the locks, and both areas, until `fork_end` has returned.
-    call.add(Areas { dst, src }, start as usize..end as usize)
+    call.add(Areas { dst, src }, start..end)
 }
 
+/// Works until all is done that was handed over; see `struct parcall_ops`.
+///
+/// # Safety
+///
+/// `job` must be from [`fork_begin`], and not have ended.
 unsafe extern "C" fn fork_drain(job: *mut c_void) -> c_int {
     // SAFETY: As in `fork_add`.
     let call = unsafe { ForkCall::borrow(job) };
@@ -122,6 +138,11 @@ unsafe extern "C" fn fork_drain(job: *mut c_void) -> c_int {
     from_result(|| call.drain().map(|()| 0))
 }
 
+/// Ends a job; see `struct parcall_ops`.
+///
+/// # Safety
+///
+/// `job` must be from [`fork_begin`], and not have ended.
 unsafe extern "C" fn fork_end(job: *mut c_void) {
     // SAFETY: As in `fork_add`; the hooks do not use it any more.
     drop(unsafe { ForkCall::from_foreign(job) });
