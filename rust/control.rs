@@ -31,57 +31,38 @@ fn switch_paths() -> Result {
     }
 }
 
+/// A tunable that is a setting, from 0 to a maximum, and what is to be done once it has changed.
+macro_rules! knob {
+    ($name:literal, $max:expr, $setting:expr, $then:expr) => {
+        Knob {
+            name: $name,
+            mode: 0o644,
+            bounds: 0..=$max,
+            get: || $setting.get(),
+            set: |value| {
+                $setting.set(value);
+                $then
+            },
+        }
+    };
+}
+
 static KNOBS: [Knob; 6] = [
-    Knob {
-        name: c"enabled",
-        mode: 0o644,
-        bounds: 0..=1,
-        get: || settings::ENABLED.get(),
-        set: |on| {
-            settings::ENABLED.set(on);
-            switch_paths()
-        },
-    },
-    Knob {
-        name: c"fork",
-        mode: 0o644,
-        bounds: 0..=1,
-        get: || settings::FORK.on.get(),
-        set: |on| {
-            settings::FORK.on.set(on);
-            switch_paths()
-        },
-    },
-    Knob {
-        name: c"max_workers",
-        mode: 0o644,
-        bounds: 0..=policy::MAX_WORKERS,
-        get: || settings::MAX_WORKERS.get(),
-        set: |workers| {
-            settings::MAX_WORKERS.set(workers);
-            Ok(())
-        },
-    },
-    Knob {
-        name: c"idle_only",
-        mode: 0o644,
-        bounds: 0..=1,
-        get: || settings::IDLE_ONLY.get(),
-        set: |on| {
-            settings::IDLE_ONLY.set(on);
-            Ok(())
-        },
-    },
-    Knob {
-        name: c"fork_min_bytes",
-        mode: 0o644,
-        bounds: 0..=i64::MAX as u64,
-        get: || settings::FORK.min_bytes.get(),
-        set: |bytes| {
-            settings::FORK.min_bytes.set(bytes);
-            Ok(())
-        },
-    },
+    knob!(c"enabled", 1, settings::ENABLED, switch_paths()),
+    knob!(c"fork", 1, settings::FORK.on, switch_paths()),
+    knob!(
+        c"max_workers",
+        policy::MAX_WORKERS,
+        settings::MAX_WORKERS,
+        Ok(())
+    ),
+    knob!(c"idle_only", 1, settings::IDLE_ONLY, Ok(())),
+    knob!(
+        c"fork_min_bytes",
+        i64::MAX as u64,
+        settings::FORK.min_bytes,
+        Ok(())
+    ),
     Knob {
         name: c"fork_chunk_bytes",
         mode: 0o644,
