@@ -9,11 +9,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod benches;
-mod machine;
 mod report;
 mod runner;
-mod size;
-mod tunables;
 
 /// Measure system calls, serial and split by parcall.
 #[derive(Parser)]

@@ -2,29 +2,21 @@
 
 //! What was measured, for people and for programs.
 
-use crate::{
+use crate::runner::{RunArgs, Sample};
+use anyhow::{Context, Result};
+use common::{
     machine::Machine,
-    runner::{Mode, RunArgs, Sample},
+    record::{Mode, Record, milliseconds},
     size::Size,
 };
-use anyhow::{Context, Result};
 use serde::Serialize;
 use std::{fs, io};
 
 /// One line of the results.
 #[derive(Serialize)]
-struct Record<'a, P: Serialize> {
-    bench: &'a str,
-    size_bytes: u64,
-    mode: Mode,
-    workers: u64,
-    repeat: u64,
-    median_ns: u64,
-    p99_ns: u64,
-    min_ns: u64,
-    max_ns: u64,
+struct Line<'a, P: Serialize> {
     #[serde(flatten)]
-    machine: &'a Machine,
+    record: &'a Record,
     /// What else the benchmark was given.
     #[serde(flatten)]
     parameters: &'a P,
@@ -42,7 +34,7 @@ pub fn report<P: Serialize>(
     let records: Vec<_> = samples
         .iter()
         .map(|Sample { mode, nanoseconds }| Record {
-            bench,
+            bench: bench.to_string(),
             size_bytes: size.0,
             mode: *mode,
             workers: args.workers,
@@ -51,25 +43,24 @@ pub fn report<P: Serialize>(
             p99_ns: nanoseconds.value_at_quantile(0.99),
             min_ns: nanoseconds.min(),
             max_ns: nanoseconds.max(),
-            machine: &machine,
-            parameters,
+            machine: machine.clone(),
         })
+        .collect();
+    let lines: Vec<_> = records
+        .iter()
+        .map(|record| Line { record, parameters })
         .collect();
 
     if let Some(file) = args.json.as_deref().filter(|&file| file != "-") {
-        fs::write(file, serde_json::to_string_pretty(&records)? + "\n")
-            .context(file.to_string())?;
+        fs::write(file, serde_json::to_string_pretty(&lines)? + "\n").context(file.to_string())?;
     }
     if args.json.as_deref() == Some("-") {
-        serde_json::to_writer_pretty(io::stdout(), &records)?;
+        serde_json::to_writer_pretty(io::stdout(), &lines)?;
         println!();
         return Ok(());
     }
 
-    println!(
-        "{bench} {size} on {} with {} CPUs, Linux {}",
-        machine.accel, machine.vcpus, machine.kernel
-    );
+    println!("{bench} {size} on {machine}");
     println!(
         "  {:<10} {:>12} {:>12} {:>12}",
         "mode", "median", "min", "max"
@@ -83,7 +74,7 @@ pub fn report<P: Serialize>(
             milliseconds(record.max_ns),
         );
     }
-    let find = |mode| records.iter().find(|record| record.mode == mode);
+    let find = |mode| Record::find(&records, mode);
     if let (Some(serial), Some(parallel)) = (find(Mode::Serial), find(Mode::Parallel)) {
         println!(
             "  serial / parallel = {:.2}  (medians of {})",
@@ -92,8 +83,4 @@ pub fn report<P: Serialize>(
         );
     }
     Ok(())
-}
-
-fn milliseconds(nanoseconds: u64) -> String {
-    format!("{:.3} ms", nanoseconds as f64 / 1e6)
 }

@@ -2,29 +2,11 @@
 
 //! Takes the measurements of all benchmarks: modes in turn, and a histogram for each.
 
-use crate::tunables::Tunables;
 use anyhow::{Result, ensure};
-use clap::ValueEnum;
+use common::{prctl::Setting, record::Mode, tunables::Tunables};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use std::time::Duration;
-
-/// How a call is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// parcall switched off.
-    Serial,
-    /// parcall switched on; whether a call is split is up to its policy.
-    Parallel,
-}
-
-impl Mode {
-    fn switch(self, tunables: &mut Tunables) -> Result<()> {
-        tunables.set("enabled", u64::from(self == Self::Parallel))
-    }
-}
 
 /// Options that all benchmarks have.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,6 +42,9 @@ pub fn run(
     what: &str,
     mut measure: impl FnMut() -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
+    // What is switched is the system's setting: one of this process's own must not override it.
+    let _ = Setting::DEFAULT.set();
+
     // Without parcall there is nothing to switch, but serial can be measured.
     let serial_only = args.modes.iter().all(|&mode| mode == Mode::Serial);
     let mut tunables = match Tunables::open() {
@@ -102,7 +87,7 @@ pub fn run(
         for index in (0..args.modes.len()).map(turn) {
             let sample = &mut samples[index];
             if let Some(tunables) = &mut tunables {
-                sample.mode.switch(tunables)?;
+                tunables.set("enabled", u64::from(sample.mode == Mode::Parallel))?;
             }
             let time = measure()?;
             if round > 0 {

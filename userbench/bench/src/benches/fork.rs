@@ -5,10 +5,10 @@
 use crate::{
     report::report,
     runner::{self, RunArgs},
-    size::Size,
 };
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use common::size::Size;
 use nix::{
     sys::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap},

@@ -3,10 +3,10 @@
 //! What a figure was measured on.
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-use std::{env, fs, thread};
+use serde::{Deserialize, Serialize};
+use std::{env, fmt, fs, thread};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     /// `kvm`, `tcg` or `sim` as `make boot` says in PARCALL_ACCEL; `native` where it did not.
     pub accel: String,
@@ -27,5 +27,16 @@ impl Machine {
                 .trim()
                 .to_string(),
         })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            accel,
+            vcpus,
+            kernel,
+        } = self;
+        write!(f, "{accel} with {vcpus} CPUs, Linux {kernel}")
     }
 }

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `userbench` and `parcall` share.
+
+pub mod machine;
+pub mod prctl;
+pub mod record;
+pub mod size;
+pub mod tunables;
