@@ -9,7 +9,12 @@ use crate::{
         Call,
         Engine, //
     },
-    paths::fork, //
+    paths::fork,
+    policy::{
+        self,
+        Mode,
+        Request, //
+    }, //
 };
 use core::ops::Range;
 use kernel::{
@@ -30,6 +35,22 @@ use kernel::{
 pub(crate) fn current_may_split() -> bool {
     // SAFETY: There are no preconditions for this function.
     unsafe { bindings::parcall_current_may_split() }
+}
+
+/// Returns what the current task asks for.
+pub(crate) fn current_request() -> Request {
+    // SAFETY: There are no preconditions for this function.
+    let request = unsafe { bindings::parcall_current_request() };
+
+    Request {
+        mode: match request.mode {
+            bindings::parcall_mode_PARCALL_OFF => Mode::Off,
+            bindings::parcall_mode_PARCALL_ON => Mode::On,
+            bindings::parcall_mode_PARCALL_FORCED => Mode::Forced,
+            _ => Mode::Default,
+        },
+        workers: request.workers.into(),
+    }
 }
 
 /// Switches the fork path on or off.
@@ -82,6 +103,11 @@ impl Areas {
             Err(addr)
         }
     }
+}
+
+/// Returns whether a process asks for more than the settings; see `struct parcall_ops`.
+extern "C" fn exceeds(on: bool, workers: c_uint) -> bool {
+    policy::exceeds(on, workers.into())
 }
 
 /// What C keeps of a fork's job.
@@ -170,6 +196,7 @@ impl Registration {
         let ops = KBox::new(
             bindings::parcall_ops {
                 engine: Arc::as_ptr(&engine).cast_mut().cast(),
+                exceeds: Some(exceeds),
                 fork_begin: Some(fork_begin),
                 fork_add: Some(fork_add),
                 fork_drain: Some(fork_drain),

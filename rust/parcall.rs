@@ -11,7 +11,7 @@
 //! - [`paths`]: for each kind of call, what a chunk of it is, and how it is run.
 //! - [`engine`]: jobs, how they are claimed, and the helpers that work on them.
 //! - [`policy`]: which calls are split, over how many CPUs, into how large chunks.
-//! - [`settings`] and [`stats`]: numbers, set and counted.
+//! - [`settings`], [`stats`] and [`trace`]: numbers that are set, counted and traced.
 
 use kernel::prelude::*;
 
@@ -22,6 +22,7 @@ mod paths;
 mod policy;
 mod settings;
 mod stats;
+mod trace;
 
 module! {
     type: Parcall,

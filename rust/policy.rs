@@ -14,6 +14,54 @@ const AUTO_WORKERS: u64 = 16;
 /// The most CPUs in one call that an administrator can ask for.
 pub(crate) const MAX_WORKERS: u64 = 1024;
 
+/// Who decides whether a call is split.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// The system's settings.
+    Default,
+    /// The process: its calls are not.
+    Off,
+    /// The process: those that are worth it are.
+    On,
+    /// The call itself: it is, whether it is worth it or not.
+    Forced,
+}
+
+/// What a caller asks for.
+pub(crate) struct Request {
+    pub(crate) mode: Mode,
+    /// The most CPUs in its call, its own among them; 0: it does not say.
+    pub(crate) workers: u64,
+}
+
+impl Request {
+    /// The same for a caller whose control groups allow some number of CPUs, or [`u32::MAX`].
+    pub(crate) fn within(mut self, cpus: u32) -> Self {
+        let cpus = u64::from(cpus);
+        if self.workers > cpus || self.workers == 0 && cpus != u64::from(u32::MAX) {
+            self.workers = cpus;
+        }
+        self
+    }
+
+    /// Whether a call of a path may be split.
+    pub(crate) fn allows(&self, path: &PathSettings) -> bool {
+        match self.mode {
+            Mode::Default => settings::ENABLED.is_on() && path.on.is_on(),
+            Mode::Off => false,
+            Mode::On => path.on.is_on(),
+            Mode::Forced => true,
+        }
+    }
+}
+
+/// Whether splitting calls (`on`), or the number of workers, goes beyond the settings.
+pub(crate) fn exceeds(on: bool, workers: u64) -> bool {
+    let max = settings::MAX_WORKERS.get();
+
+    on && !settings::ENABLED.is_on() || max != 0 && workers > max
+}
+
 /// What a path asks for where nothing else is set.
 pub(crate) struct Defaults {
     /// From how many bytes on a call is worth to be split.
@@ -38,6 +86,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans a call of `bytes`; [`None`] if it is not worth to be split.
     pub(crate) fn new(
+        request: &Request,
         path: &PathSettings,
         defaults: &Defaults,
         bytes: u64,
@@ -45,8 +94,13 @@ impl Plan {
     ) -> Option<Self> {
         let or = |set: u64, default: u64| if set != 0 { set } else { default };
 
-        let width = or(settings::MAX_WORKERS.get(), online_cpus.min(AUTO_WORKERS));
-        if width < 2 || bytes < or(path.min_bytes.get(), defaults.min_bytes) {
+        let width = [request.workers, settings::MAX_WORKERS.get()]
+            .into_iter()
+            .filter(|&workers| workers != 0)
+            .min()
+            .unwrap_or(online_cpus.min(AUTO_WORKERS));
+        let small = bytes < or(path.min_bytes.get(), defaults.min_bytes);
+        if width < 2 || small && request.mode != Mode::Forced {
             return None;
         }
 
@@ -66,6 +120,11 @@ impl Plan {
     pub(crate) fn chunk(&self, left: u64) -> u64 {
         let width = u64::from(self.helpers) + 1;
         (left / (2 * width)).max(self.min_chunk).min(self.max_chunk)
+    }
+
+    /// How many helpers may work on the call at a time.
+    pub(crate) fn max_helpers(&self) -> u32 {
+        self.helpers
     }
 
     /// How many helpers `left` units are worth.
@@ -91,8 +150,13 @@ mod tests {
         unit: 10,
     };
 
+    fn plan_as(mode: Mode, workers: u64, bytes: u64, cpus: u64) -> Option<Plan> {
+        let request = Request { mode, workers };
+        Plan::new(&request, &PATH, &DEFAULTS, bytes, cpus)
+    }
+
     fn plan(bytes: u64, cpus: u64) -> Option<Plan> {
-        Plan::new(&PATH, &DEFAULTS, bytes, cpus)
+        plan_as(Mode::Default, 0, bytes, cpus)
     }
 
     #[test]
@@ -116,6 +180,40 @@ mod tests {
         assert_eq!(plan.helpers, 2);
         assert_eq!(plan.chunk(1), 5);
         assert_eq!(plan.chunk(1_000_000), 5);
+    }
+
+    #[test]
+    fn callers_cap_the_workers() {
+        assert_eq!(plan_as(Mode::Default, 3, 1000, 8).unwrap().helpers, 2);
+        assert!(plan_as(Mode::On, 1, 1000, 8).is_none());
+        assert!(plan_as(Mode::On, 3, 999, 8).is_none());
+        assert_eq!(plan_as(Mode::Forced, 3, 1, 8).unwrap().helpers, 2);
+        assert!(plan_as(Mode::Forced, 1, 1, 8).is_none());
+    }
+
+    #[test]
+    fn control_groups_cap_the_workers() {
+        let workers = |workers, cpus| {
+            let mode = Mode::Default;
+            Request { mode, workers }.within(cpus).workers
+        };
+        assert_eq!(workers(0, 2), 2);
+        assert_eq!(workers(8, 2), 2);
+        assert_eq!(workers(2, 8), 2);
+        assert_eq!(workers(0, u32::MAX), 0);
+    }
+
+    #[test]
+    fn callers_say_whether_calls_are_split() {
+        static PATH: PathSettings = PathSettings::new();
+        let allows = |mode| Request { mode, workers: 0 }.allows(&PATH);
+
+        assert!(!allows(Mode::Default));
+        assert!(!allows(Mode::Off));
+        assert!(allows(Mode::On));
+        PATH.on.set(0);
+        assert!(!allows(Mode::On));
+        assert!(allows(Mode::Forced));
     }
 
     #[test]

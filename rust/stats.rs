@@ -2,7 +2,9 @@
 
 //! What has happened, in numbers. The file is in [`crate::control`].
 
+use crate::trace;
 use kernel::{
+    bindings,
     fmt,
     prelude::*,
     sync::atomic::{
@@ -38,12 +40,14 @@ macro_rules! path_stats {
     ($($(#[$doc:meta])* $field:ident,)*) => {
         /// The counters of one path.
         pub(crate) struct PathStats {
+            /// The path, as in `enum parcall_path`.
+            pub(crate) path: bindings::parcall_path,
             $($(#[$doc])* pub(crate) $field: Counter,)*
         }
 
         impl PathStats {
-            const fn new() -> Self {
-                Self { $($field: Counter::new(),)* }
+            const fn new(path: bindings::parcall_path) -> Self {
+                Self { path, $($field: Counter::new(),)* }
             }
         }
 
@@ -61,6 +65,10 @@ path_stats! {
     calls,
     /// Calls for which a job was made.
     parallel,
+    /// Calls left serial: the settings, or the process, say so.
+    serial_off,
+    /// Calls left serial: the caller's control groups allow less than two CPUs.
+    serial_quota,
     /// Calls left serial: too little work.
     serial_small,
     /// Calls left serial: no idle CPU that the caller may use.
@@ -81,7 +89,39 @@ path_stats! {
     helpers_revoked,
     /// Parts of chunks that a helper declined and the caller replayed.
     replayed,
+    /// CPU time of helpers that callers were charged for, in nanoseconds.
+    helper_ns,
+}
+
+/// Why a call, or a part of one, is not split; as `enum parcall_reason`.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Reason {
+    Off = bindings::parcall_reason_PARCALL_REASON_OFF,
+    Caller = bindings::parcall_reason_PARCALL_REASON_CALLER,
+    Small = bindings::parcall_reason_PARCALL_REASON_SMALL,
+    Busy = bindings::parcall_reason_PARCALL_REASON_BUSY,
+    NoMemory = bindings::parcall_reason_PARCALL_REASON_NOMEM,
+    Chunk = bindings::parcall_reason_PARCALL_REASON_CHUNK,
+    Quota = bindings::parcall_reason_PARCALL_REASON_QUOTA,
+}
+
+impl PathStats {
+    /// Counts and traces that the current task's call, or a part of it, is not split.
+    pub(crate) fn decline(&self, reason: Reason) {
+        let counter = match reason {
+            Reason::Off => &self.serial_off,
+            Reason::Caller => &self.serial_caller,
+            Reason::Small => &self.serial_small,
+            Reason::Busy => &self.serial_busy,
+            Reason::NoMemory => &self.serial_nomem,
+            Reason::Chunk => &self.replayed,
+            Reason::Quota => &self.serial_quota,
+        };
+        counter.inc();
+        trace::decline(self.path as i32, reason as i32);
+    }
 }
 
 /// The fork path.
-pub(crate) static FORK: PathStats = PathStats::new();
+pub(crate) static FORK: PathStats = PathStats::new(bindings::parcall_path_PARCALL_FORK);

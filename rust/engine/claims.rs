@@ -20,13 +20,15 @@
 //!
 //! - What a caller did before [`publish`] is seen by whoever claims what was published: release and
 //!   acquire of the limit.
-//! - What was done on a chunk before [`done`] is seen by the caller after [`wait`]: release and
+//! - What was done on a chunk before it is dropped is seen by the caller after [`join`]: release and
 //!   acquire of the word. Other read-modify-writes may come in between; they are part of the release
 //!   sequence, as each of them is fully ordered.
 //!
+//! All interleavings of a caller and two or three helpers are explored on the host, with this very
+//! source: see `model/`.
+//!
 //! [`publish`]: Claims::publish
-//! [`done`]: Claims::done
-//! [`wait`]: Claims::wait
+//! [`join`]: Claims::join
 
 use core::ops::Range;
 use kernel::sync::atomic::{
@@ -46,18 +48,58 @@ const CLOSED: u64 = 1 << 63;
 /// In the limit: no more will be published for now.
 const COMPLETE: u64 = 1 << 63;
 
+/// How a caller sleeps until the last chunk that others work on is done.
+pub trait Park {
+    /// Sleeps until [`Park::unpark`] is called, unless it was already.
+    fn park(&self);
+
+    /// Wakes the caller up.
+    fn unpark(&self);
+}
+
+/// Positions that were claimed, for as long as it exists.
+///
+/// It borrows the claims, and the caller does not return from [`Claims::join`] before it is dropped.
+///
+/// ```compile_fail
+/// # use model::claims::{Chunk, Claim, Claims, Park};
+/// fn keep<'a, P: Park>(claims: Claims, caller: &'a P) -> Claim<'a, P> {
+///     claims.claim(caller, 1, |from, _left| from + 1)
+/// }
+/// ```
+pub struct Chunk<'a, P: Park> {
+    claims: &'a Claims,
+    caller: &'a P,
+    range: Range<u64>,
+}
+
+impl<P: Park> Chunk<'_, P> {
+    /// The positions.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+}
+
+impl<P: Park> Drop for Chunk<'_, P> {
+    fn drop(&mut self) {
+        if self.claims.done() {
+            self.caller.unpark();
+        }
+    }
+}
+
 /// The outcome of [`Claims::claim`].
-#[derive(Debug, PartialEq)]
-pub(super) enum Claim {
-    /// These positions are for the one who asked, until [`Claims::done`].
-    Chunk(Range<u64>),
+pub enum Claim<'a, P: Park> {
+    /// These positions are for the one who asked.
+    Chunk(Chunk<'a, P>),
     /// There is too little to claim for now.
     Later,
     /// There is nothing to claim.
     Nothing,
 }
 
-pub(super) struct Claims {
+/// What is claimed of a job, and what is left.
+pub struct Claims {
     word: Atomic<u64>,
     limit: CacheLine<Atomic<u64>>,
 }
@@ -67,7 +109,9 @@ pub(super) struct Claims {
 struct CacheLine<T>(T);
 
 impl Claims {
-    pub(super) const fn new() -> Self {
+    /// Nothing is published, and nothing claimed.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
         Self {
             word: Atomic::new(0),
             limit: CacheLine(Atomic::new(0)),
@@ -77,13 +121,13 @@ impl Claims {
     /// Lets positions up to `limit` be claimed, which must not shrink.
     ///
     /// Only the caller may publish. With `complete`, it says that this is all for now.
-    pub(super) fn publish(&self, limit: u64, complete: bool) {
+    pub fn publish(&self, limit: u64, complete: bool) {
         let complete = if complete { COMPLETE } else { 0 };
         self.limit.0.store(limit | complete, Release);
     }
 
     /// How many positions can be claimed, at this moment.
-    pub(super) fn left(&self) -> u64 {
+    pub fn left(&self) -> u64 {
         let word = self.word.load(Relaxed);
         if word & CLOSED != 0 {
             return 0;
@@ -93,12 +137,12 @@ impl Claims {
     }
 
     /// How far work is published. For the caller, who publishes.
-    pub(super) fn published(&self) -> u64 {
+    pub fn published(&self) -> u64 {
         self.limit.0.load(Relaxed) & !COMPLETE
     }
 
     /// Returns whether no more can be claimed, ever.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.word.load(Relaxed) & CLOSED != 0
     }
 
@@ -106,7 +150,12 @@ impl Claims {
     ///
     /// Where a chunk from some position on, out of a number of positions left, should end is up to
     /// `end`. Less than `min` positions are claimed only where no more are to come.
-    pub(super) fn claim(&self, min: u64, end: impl Fn(u64, u64) -> u64) -> Claim {
+    pub fn claim<'a, P: Park>(
+        &'a self,
+        caller: &'a P,
+        min: u64,
+        end: impl Fn(u64, u64) -> u64,
+    ) -> Claim<'a, P> {
         let mut word = self.word.load(Relaxed);
         loop {
             if word & CLOSED != 0 {
@@ -127,7 +176,13 @@ impl Claims {
             let end = end(next, left).max(next + 1).min(limit);
             let new = (word & !NEXT | end) + WORKING_ONE;
             match self.word.cmpxchg(word, new, Full) {
-                Ok(_) => return Claim::Chunk(next..end),
+                Ok(_) => {
+                    return Claim::Chunk(Chunk {
+                        claims: self,
+                        caller,
+                        range: next..end,
+                    })
+                }
                 Err(now) => word = now,
             }
         }
@@ -135,10 +190,9 @@ impl Claims {
 
     /// Gives a chunk back that was claimed, and has been worked on.
     ///
-    /// Returns whether the caller sleeps and has to be woken up; from then on, the job is the
-    /// caller's alone.
+    /// Returns whether the caller sleeps and has to be woken up.
     #[must_use]
-    pub(super) fn done(&self) -> bool {
+    fn done(&self) -> bool {
         let mut word = self.word.load(Relaxed);
         loop {
             let mut new = word - WORKING_ONE;
@@ -154,33 +208,41 @@ impl Claims {
     }
 
     /// Closes the claims: what is not claimed by now never will be.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         let mut word = self.word.load(Relaxed);
         while let Err(now) = self.word.cmpxchg(word, word | CLOSED, Full) {
             word = now;
         }
     }
 
-    /// Returns whether no chunk is being worked on. Only the caller may ask, and only while nothing
-    /// can be claimed.
-    pub(super) fn is_idle(&self) -> bool {
-        self.word.load(Acquire) & WORKING == 0
+    /// Waits until no chunk is being worked on. Only the caller may, and only while nothing can be
+    /// claimed.
+    ///
+    /// It looks again for as long as `spin` returns true, and then sleeps.
+    pub fn join(&self, caller: &impl Park, mut spin: impl FnMut() -> bool) {
+        while self.word.load(Acquire) & WORKING != 0 {
+            if !spin() {
+                if self.wait() {
+                    caller.park();
+                }
+                return;
+            }
+        }
     }
 
     /// Announces that the caller is going to sleep until no chunk is being worked on.
     ///
-    /// Returns whether it must: then exactly one [`Claims::done`] is going to return true. As for
-    /// [`Claims::is_idle`].
+    /// Returns whether it must: then exactly one [`Claims::done`] is going to return true.
     #[must_use]
-    pub(super) fn wait(&self) -> bool {
-        let mut word = self.word.load(Acquire);
+    fn wait(&self) -> bool {
         loop {
+            // What a cmpxchg that fails returns is not an acquire.
+            let word = self.word.load(Acquire);
             if word & WORKING == 0 {
                 return false;
             }
-            match self.word.cmpxchg(word, word | WAITING, Full) {
-                Ok(_) => return true,
-                Err(now) => word = now,
+            if self.word.cmpxchg(word, word | WAITING, Full).is_ok() {
+                return true;
             }
         }
     }
@@ -191,8 +253,33 @@ impl Claims {
 mod tests {
     use super::*;
 
-    fn by(size: u64) -> impl Fn(u64, u64) -> u64 {
-        move |from, _left| from + size
+    /// Counts how often the caller is woken up, and does not let it sleep.
+    struct Wakes(Atomic<u32>);
+
+    impl Wakes {
+        fn none() -> Self {
+            Self(Atomic::new(0))
+        }
+
+        fn count(&self) -> u32 {
+            self.0.load(Relaxed)
+        }
+    }
+
+    impl Park for Wakes {
+        fn park(&self) {}
+
+        fn unpark(&self) {
+            self.0.add(1, Relaxed);
+        }
+    }
+
+    /// The positions that are claimed, and nothing where there are none.
+    fn claim(claims: &Claims, min: u64, size: u64) -> Option<Range<u64>> {
+        match claims.claim(&Wakes::none(), min, |from, _left| from + size) {
+            Claim::Chunk(chunk) => Some(chunk.range()),
+            _ => None,
+        }
     }
 
     #[test]
@@ -200,10 +287,10 @@ mod tests {
         let claims = Claims::new();
         claims.publish(10, true);
         assert_eq!(claims.left(), 10);
-        assert_eq!(claims.claim(1, by(4)), Claim::Chunk(0..4));
-        assert_eq!(claims.claim(1, by(4)), Claim::Chunk(4..8));
-        assert_eq!(claims.claim(1, by(4)), Claim::Chunk(8..10));
-        assert_eq!(claims.claim(1, by(4)), Claim::Nothing);
+        assert_eq!(claim(&claims, 1, 4), Some(0..4));
+        assert_eq!(claim(&claims, 1, 4), Some(4..8));
+        assert_eq!(claim(&claims, 1, 4), Some(8..10));
+        assert_eq!(claim(&claims, 1, 4), None);
         assert_eq!(claims.left(), 0);
     }
 
@@ -211,23 +298,26 @@ mod tests {
     fn an_end_that_is_no_progress_is_made_one() {
         let claims = Claims::new();
         claims.publish(2, true);
-        assert_eq!(claims.claim(1, by(0)), Claim::Chunk(0..1));
-        assert_eq!(claims.claim(1, by(u64::MAX / 2)), Claim::Chunk(1..2));
+        assert_eq!(claim(&claims, 1, 0), Some(0..1));
+        assert_eq!(claim(&claims, 1, u64::MAX / 2), Some(1..2));
     }
 
     #[test]
     fn little_is_claimed_only_at_the_end() {
         let claims = Claims::new();
+        let caller = Wakes::none();
+        let later =
+            |claims: &Claims| matches!(claims.claim(&caller, 4, |from, _| from + 4), Claim::Later);
         claims.publish(3, false);
-        assert_eq!(claims.claim(4, by(4)), Claim::Later);
+        assert!(later(&claims));
         claims.publish(5, false);
-        assert_eq!(claims.claim(4, by(4)), Claim::Chunk(0..4));
-        assert_eq!(claims.claim(4, by(4)), Claim::Later);
+        assert_eq!(claim(&claims, 4, 4), Some(0..4));
+        assert!(later(&claims));
         claims.publish(5, true);
-        assert_eq!(claims.claim(4, by(4)), Claim::Chunk(4..5));
+        assert_eq!(claim(&claims, 4, 4), Some(4..5));
         // More may follow after all.
         claims.publish(9, true);
-        assert_eq!(claims.claim(4, by(4)), Claim::Chunk(5..9));
+        assert_eq!(claim(&claims, 4, 4), Some(5..9));
     }
 
     #[test]
@@ -238,31 +328,33 @@ mod tests {
         claims.close();
         assert!(claims.is_closed());
         assert_eq!(claims.left(), 0);
-        assert_eq!(claims.claim(1, by(4)), Claim::Nothing);
-        assert!(claims.is_idle());
+        assert_eq!(claim(&claims, 1, 4), None);
     }
 
     #[test]
     fn only_the_last_one_wakes_a_caller_who_waits() {
         let claims = Claims::new();
+        let caller = Wakes::none();
         claims.publish(10, true);
         assert!(!claims.wait());
-        let _ = claims.claim(1, by(4));
-        let _ = claims.claim(1, by(4));
+        let one = claims.claim(&caller, 1, |from, _left| from + 4);
+        let other = claims.claim(&caller, 1, |from, _left| from + 4);
         claims.close();
-        assert!(!claims.is_idle());
         assert!(claims.wait());
-        assert!(!claims.done());
-        assert!(claims.done());
-        assert!(claims.is_idle());
+        drop(other);
+        assert_eq!(caller.count(), 0);
+        drop(one);
+        assert_eq!(caller.count(), 1);
         assert!(!claims.wait());
     }
 
     #[test]
     fn nobody_is_woken_who_does_not_wait() {
         let claims = Claims::new();
+        let caller = Wakes::none();
         claims.publish(1, true);
-        let _ = claims.claim(1, by(1));
-        assert!(!claims.done());
+        drop(claims.claim(&caller, 1, |from, _left| from + 1));
+        claims.join(&caller, || panic!("there is nothing to wait for"));
+        assert_eq!(caller.count(), 0);
     }
 }

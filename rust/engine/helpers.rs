@@ -32,6 +32,10 @@ use kernel::{
         SpinLock, //
     },
     task::Task,
+    time::{
+        Instant,
+        Monotonic, //
+    },
     workqueue::{
         Builder,
         OwnedQueue,
@@ -42,15 +46,15 @@ use kernel::{
 
 /// What a helper can work on.
 pub(super) trait Help: Send + Sync {
-    /// Works for the job, which is `this`, until there is nothing left to claim.
-    fn help(&self, this: &Arc<dyn Help>);
+    /// Works for the job, which is `this` and has enlisted the helper then, until there is nothing left to claim.
+    fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>);
 }
 
 #[pin_data]
 struct Helper {
     cpu: CpuId,
     #[pin]
-    job: SpinLock<Option<Arc<dyn Help>>>,
+    job: SpinLock<Option<(Arc<dyn Help>, Instant<Monotonic>)>>,
     #[pin]
     work: Work<Helper>,
 }
@@ -86,7 +90,7 @@ impl Helper {
         if slot.is_some() {
             return false;
         }
-        *slot = Some(job.clone());
+        *slot = Some((job.clone(), Instant::now()));
         true
     }
 }
@@ -96,8 +100,8 @@ impl WorkItem for Helper {
 
     fn run(this: Arc<Self>) {
         let job = this.job.lock().take();
-        if let Some(job) = job {
-            job.help(&job);
+        if let Some((job, enlisted)) = job {
+            job.help(&job, enlisted);
         }
     }
 }

@@ -5,7 +5,8 @@
 use super::{
     claims::{
         Claim,
-        Claims, //
+        Claims,
+        Park, //
     },
     helpers::Help,
     Engine,
@@ -13,7 +14,11 @@ use super::{
     Role,
     Stopped, //
 };
-use crate::policy::Plan;
+use crate::{
+    policy::Plan,
+    stats::Reason,
+    trace, //
+};
 use core::ops::Range;
 use kernel::{
     memcg::MemCgroup,
@@ -117,18 +122,44 @@ struct Job<P> {
     memcg: MemCgroup,
     /// How many helpers are enlisted, and have not left.
     helpers: Atomic<u32>,
+    /// The CPU time that helpers have spent on chunks, in nanoseconds.
+    helper_ns: Atomic<u64>,
     /// The CPU from which on to look for the next helper.
     cursor: Atomic<u32>,
     /// The position from which on the caller looks for helpers while it publishes.
     enlist_from: Atomic<u64>,
     #[pin]
     declined: SpinLock<Declined>,
-    /// Completed once for each [`Claims::done`] that says so.
     #[pin]
     idle: Completion,
 }
 
+impl Park for Completion {
+    fn park(&self) {
+        self.wait_for_completion();
+    }
+
+    fn unpark(&self) {
+        self.complete();
+    }
+}
+
 impl<P: Path> Job<P> {
+    /// Tells the job from others, in traces.
+    fn id(&self) -> u64 {
+        core::ptr::from_ref(self).addr() as u64
+    }
+
+    /// Counts and traces a chunk that was worked on.
+    fn worked_on(&self, chunk: Range<u64>, role: Role) {
+        P::STATS.chunks.inc();
+        let helper = role == Role::Helper;
+        if helper {
+            P::STATS.helper_chunks.inc();
+        }
+        trace::chunk(self.id(), chunk.start, chunk.end - chunk.start, helper);
+    }
+
     /// Returns whether there is work for more helpers than are enlisted.
     fn wants_helpers(&self) -> bool {
         self.helpers.load(Relaxed) < self.plan.helpers(self.claims.left())
@@ -138,20 +169,16 @@ impl<P: Path> Job<P> {
     ///
     /// Returns whether all that were needed were found.
     fn enlist(&self, this: &Arc<dyn Help>) -> bool {
-        for _ in 0..FANOUT {
-            if !self.wants_helpers() {
-                return true;
-            }
-            if !self.enlist_one(this) {
-                return false;
-            }
-        }
-        true
+        (0..FANOUT).all(|_| !self.wants_helpers() || self.enlist_one(this))
     }
 
+    /// Enlists one helper, unless there are as many as may be. Returns false where none was found.
     fn enlist_one(&self, this: &Arc<dyn Help>) -> bool {
-        // Several tasks may enlist at the same time; the helpers in excess find no work.
-        self.helpers.add(1, Relaxed);
+        // Several tasks may enlist at the same time.
+        if self.helpers.fetch_add(1, Relaxed) >= self.plan.max_helpers() {
+            self.helpers.fetch_sub(1, Relaxed);
+            return true;
+        }
         let enlisted = self.engine.helpers.enlist(this, &self.task, &self.cursor);
         if enlisted {
             P::STATS.helpers_asked.inc();
@@ -161,17 +188,15 @@ impl<P: Path> Job<P> {
         enlisted
     }
 
-    fn claim(&self) -> Claim {
-        self.claims.claim(self.plan.min_chunk(), |from, left| {
-            self.path.cut(from + self.plan.chunk(left).min(left))
-        })
-    }
-
-    fn done(&self) {
-        P::STATS.chunks.inc();
-        if self.claims.done() {
-            self.idle.complete();
+    /// Claims a chunk, or nothing any more when the caller was killed.
+    fn claim(&self) -> Claim<'_, Completion> {
+        if self.task.fatal_signal_pending() {
+            self.claims.close();
         }
+        self.claims
+            .claim(&self.idle, self.plan.min_chunk(), |from, left| {
+                self.path.cut(from + self.plan.chunk(left).min(left))
+            })
     }
 
     /// Works on a chunk as a helper. A reservation to decline goes with it; returns whether there
@@ -196,7 +221,10 @@ impl<P: Path> Job<P> {
         true
     }
 
-    fn work_as_helper(&self) {
+    /// Works on chunks until there is nothing left to claim.
+    ///
+    /// The CPU time since `charged` is reported with each chunk, before the caller may return.
+    fn work_as_helper(&self, mut charged: Delta) {
         let mut waiting: Option<Instant<Monotonic>> = None;
         let mut reserved = false;
 
@@ -210,9 +238,12 @@ impl<P: Path> Job<P> {
             match self.claim() {
                 Claim::Chunk(chunk) => {
                     waiting = None;
-                    reserved = self.run_as_helper(chunk);
-                    P::STATS.helper_chunks.inc();
-                    self.done();
+                    reserved = self.run_as_helper(chunk.range());
+                    self.worked_on(chunk.range(), Role::Helper);
+                    let now = kernel::current!().cpu_time();
+                    self.helper_ns
+                        .add((now - charged).as_nanos() as u64, Relaxed);
+                    charged = now;
                 }
                 Claim::Later => {
                     let since = *waiting.get_or_insert_with(Instant::now);
@@ -228,14 +259,33 @@ impl<P: Path> Job<P> {
     }
 }
 
+/// Runs a function with the nice value of another task.
+fn as_nice_as(task: &Task, f: impl FnOnce()) {
+    let this = kernel::current!();
+    let (own, nice) = (this.nice(), task.nice());
+
+    if nice != own {
+        this.set_nice(nice);
+    }
+    f();
+    if nice != own {
+        this.set_nice(own);
+    }
+}
+
 impl<P: Path> Help for Job<P> {
-    fn help(&self, this: &Arc<dyn Help>) {
+    fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>) {
         if self.claims.is_closed() {
             P::STATS.helpers_revoked.inc();
         } else {
             P::STATS.helpers_started.inc();
-            self.enlist(this);
-            self.memcg.charge_in(|| self.work_as_helper());
+            let cpu = kernel::cpu::CpuId::current().as_u32();
+            trace::helper_start(self.id(), cpu, enlisted.elapsed().as_nanos() as u64);
+            let since = kernel::current!().cpu_time();
+            as_nice_as(&self.task, || {
+                self.enlist(this);
+                self.memcg.charge_in(|| self.work_as_helper(since));
+            });
         }
         self.helpers.fetch_sub(1, Relaxed);
     }
@@ -250,15 +300,16 @@ pub(crate) struct Call<P: Path> {
 }
 
 impl<P: Path> Call<P> {
-    /// Makes a job of the current task's call; [`None`] if no CPU is there to help, or no memory.
+    /// Makes a job of the current task's call, of about `units`; [`None`] if no CPU is there to help, or no memory.
     pub(crate) fn begin(
         engine: Arc<Engine>,
         plan: Plan,
+        units: u64,
         path: impl FnOnce() -> Result<P>,
     ) -> Option<Self> {
         let task = ARef::from(&**kernel::current!());
         if !engine.helpers.any_fit_for(&task) {
-            P::STATS.serial_busy.inc();
+            P::STATS.decline(Reason::Busy);
             return None;
         }
 
@@ -273,6 +324,7 @@ impl<P: Path> Call<P> {
                     task,
                     memcg: MemCgroup::current(),
                     helpers: Atomic::new(0),
+                    helper_ns: Atomic::new(0),
                     cursor: Atomic::new(cursor),
                     enlist_from: Atomic::new(0),
                     declined <- new_spinlock!(Declined::new()),
@@ -284,13 +336,15 @@ impl<P: Path> Call<P> {
         match job {
             Ok(job) => {
                 P::STATS.parallel.inc();
+                let (path, width) = (P::STATS.path as i32, job.plan.max_helpers() + 1);
+                trace::job_start(job.id(), path, units, width);
                 // There is no work yet, but until the first helper has woken up there will be.
                 let this: Arc<dyn Help> = job.clone();
                 job.enlist_one(&this);
                 Some(Self { job })
             }
             Err(_) => {
-                P::STATS.serial_nomem.inc();
+                P::STATS.decline(Reason::NoMemory);
                 None
             }
         }
@@ -319,7 +373,7 @@ impl<P: Path> Call<P> {
 
     /// Publishes work up to a position, and works until all is done.
     ///
-    /// After an error nothing more can be published.
+    /// After an error nothing more can be published. It is `EINTR` where the task was killed.
     pub(crate) fn complete(&self, limit: u64) -> Result {
         self.job.claims.publish(limit, true);
         self.enlist();
@@ -338,7 +392,7 @@ impl<P: Path> Call<P> {
             let Some(part) = part else {
                 return Ok(());
             };
-            P::STATS.replayed.inc();
+            P::STATS.decline(Reason::Chunk);
             self.run(part).inspect_err(|_| self.job.claims.close())?;
         }
     }
@@ -370,25 +424,32 @@ impl<P: Path> Call<P> {
 
     fn work(&self) -> Result {
         while let Claim::Chunk(chunk) = self.job.claim() {
-            let ret = self.run(chunk);
-            self.job.done();
-            ret?;
+            self.run(chunk.range())?;
+            self.job.worked_on(chunk.range(), Role::Caller);
+        }
+        // Nobody but the caller closes the claims, unless it was killed.
+        if self.job.claims.is_closed() {
+            return Err(EINTR);
         }
         Ok(())
     }
 
-    /// Waits for the chunks that helpers work on; there must be nothing left to claim.
+    /// Waits for the chunks that helpers work on, and takes over what time they have spent; there
+    /// must be nothing left to claim.
     fn join(&self) {
         let since = Instant::<Monotonic>::now();
 
-        while !self.job.claims.is_idle() {
-            if since.elapsed() > JOIN_SPIN || kernel::current!().need_resched() {
-                if self.job.claims.wait() {
-                    self.job.idle.wait_for_completion();
-                }
-                return;
-            }
+        self.job.claims.join(&self.job.idle, || {
             cpu_relax();
+            since.elapsed() < JOIN_SPIN && !kernel::current!().need_resched()
+        });
+
+        let waited = since.elapsed().as_nanos() as u64;
+        let helper_ns = self.job.helper_ns.xchg(0, Relaxed);
+        trace::join(self.job.id(), waited, helper_ns);
+        if helper_ns != 0 {
+            kernel::current!().charge_cpu_time(Delta::from_nanos(helper_ns as i64));
+            P::STATS.helper_ns.add(helper_ns);
         }
     }
 }

@@ -26,7 +26,8 @@ use crate::{
     settings,
     stats::{
         self,
-        PathStats, //
+        PathStats,
+        Reason, //
     }, //
 };
 use core::ops::Range;
@@ -185,17 +186,29 @@ impl Path for Fork {
 /// Begins to split a fork of about `pages` pages, in `areas` areas.
 pub(crate) fn begin(engine: Arc<Engine>, pages: u64, areas: usize) -> Option<Call<Fork>> {
     stats::FORK.calls.inc();
-    if !hooks::current_may_split() {
-        stats::FORK.serial_caller.inc();
+    let request = hooks::current_request();
+    if !request.allows(&settings::FORK) {
+        stats::FORK.decline(Reason::Off);
         return None;
     }
+    if !hooks::current_may_split() {
+        stats::FORK.decline(Reason::Caller);
+        return None;
+    }
+    let limit = kernel::current!().cpu_limit();
+    if limit < 2 {
+        stats::FORK.decline(Reason::Quota);
+        return None;
+    }
+    let request = request.within(limit);
     // The number of pages is not exact, and may be read as none.
     let bytes = (pages * PAGE_SIZE as u64).max(1);
-    let Some(plan) = Plan::new(&settings::FORK, &DEFAULTS, bytes, engine.online_cpus()) else {
-        stats::FORK.serial_small.inc();
+    let cpus = engine.online_cpus();
+    let Some(plan) = Plan::new(&request, &settings::FORK, &DEFAULTS, bytes, cpus) else {
+        stats::FORK.decline(Reason::Small);
         return None;
     };
-    Call::begin(engine, plan, || {
+    Call::begin(engine, plan, pages, || {
         Ok(Fork(Segments::with_capacity(areas + EXTRA_PARTS)?))
     })
 }
