@@ -44,7 +44,7 @@ patches: ## Export build/linux as patches/
 	@scripts/patches
 
 clean: ## Remove what was built, but not the kernel tree
-	rm -rf build/release build/base build/kunit build/userbench build/log build/results build/accel.*
+	rm -rf build/release build/base build/kunit build/model build/userbench build/log build/results build/accel.*
 
 distclean: ## Remove build/, and the cache of downloads and tools
 	rm -rf build $${PARCALL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/parcall}

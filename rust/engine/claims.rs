@@ -61,7 +61,7 @@ pub trait Park {
 ///
 /// It borrows the claims, and the caller does not return from [`Claims::join`] before it is dropped.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0515
 /// # use model::claims::{Chunk, Claim, Claims, Park};
 /// fn keep<'a, P: Park>(claims: Claims, caller: &'a P) -> Claim<'a, P> {
 ///     claims.claim(caller, 1, |from, _left| from + 1)
