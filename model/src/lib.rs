@@ -21,7 +21,6 @@ pub mod sync {
         pub struct Atomic<T>(AtomicU64, PhantomData<T>);
 
         impl Atomic<u64> {
-            #[allow(clippy::new_without_default)]
             pub fn new(value: u64) -> Self {
                 Self(AtomicU64::new(value), PhantomData)
             }

@@ -272,7 +272,7 @@ tests! {
     one_at_once: at_once, ONE;
     one_and_a_look_before_sleep: at_once, Test { spins: 1, ..ONE };
     one_and_no_sleep: at_once, Test { spins: FOREVER, ..ONE };
-    one_and_little_at_first: in_steps, Test { chunk: 2, min: 2, ..ONE };
+    one_and_little_at_first: in_steps, Test { chunk: 3, min: 2, ..ONE };
     one_and_again: again, ONE;
     one_that_declines: again, Test { declined: Some(0), ..ONE };
     one_and_an_error: may_fail, Test { failing: Some(0), ..ONE };
@@ -282,6 +282,6 @@ tests! {
     two_and_again: again, TWO;
     two_and_an_error: may_fail, Test { failing: Some(0), ..TWO };
     two_are_left: leaves, TWO;
-    three_at_once: at_once, Test { chunk: 2, ..THREE };
+    three_at_once: at_once, Test { chunk: 3, ..THREE };
     three_are_left: leaves, THREE;
 }
