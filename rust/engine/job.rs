@@ -49,9 +49,10 @@ const FANOUT: u32 = 2;
 /// How many chunks are to be published before the caller looks for helpers again.
 const ENLIST_PAUSE: u64 = 16;
 
-/// How long a helper waits for more work to be published. It has an idle CPU for itself, and is not
-/// worth more than what it costs to enlist it again.
-const HELPER_SPIN: Delta = Delta::from_micros(100);
+/// How long a helper waits for more work to be published. It has an idle CPU for itself, and to
+/// enlist it again costs the caller more: while the caller sets up small areas, a chunk of them may
+/// take 100 microseconds and more.
+const HELPER_SPIN: Delta = Delta::from_micros(300);
 
 /// How long a caller spins for the last chunks, before it sleeps. About what it takes to sleep.
 const JOIN_SPIN: Delta = Delta::from_micros(20);
