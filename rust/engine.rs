@@ -13,6 +13,7 @@ use kernel::{
     sync::Arc, //
 };
 
+#[allow(unreachable_pub)] // On the host it is a module of the library in `model/`.
 mod claims;
 mod helpers;
 mod job;

@@ -50,11 +50,14 @@ pub(super) trait Help: Send + Sync {
     fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>);
 }
 
+/// The job that a helper is enlisted for, and since when.
+type Enlisted = (Arc<dyn Help>, Instant<Monotonic>);
+
 #[pin_data]
 struct Helper {
     cpu: CpuId,
     #[pin]
-    job: SpinLock<Option<(Arc<dyn Help>, Instant<Monotonic>)>>,
+    job: SpinLock<Option<Enlisted>>,
     #[pin]
     work: Work<Helper>,
 }
