@@ -12,7 +12,7 @@ use core::ops::RangeInclusive;
 const AUTO_WORKERS: u64 = 16;
 
 /// The most CPUs in one call that an administrator can ask for.
-pub(crate) const MAX_WORKERS: u64 = 1024;
+pub(crate) const MAX_WORKERS: u64 = kernel::bindings::PARCALL_MAX_WORKERS as u64;
 
 /// Who decides whether a call is split.
 #[derive(Clone, Copy, PartialEq)]

@@ -46,7 +46,8 @@ use kernel::{
 
 /// What a helper can work on.
 pub(super) trait Help: Send + Sync {
-    /// Works for the job, which is `this` and has enlisted the helper then, until there is nothing left to claim.
+    /// Works for the job, which is `this` and has enlisted the helper then, until there is nothing
+    /// left to claim.
     fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>);
 }
 

@@ -301,7 +301,8 @@ pub(crate) struct Call<P: Path> {
 }
 
 impl<P: Path> Call<P> {
-    /// Makes a job of the current task's call, of about `units`; [`None`] if no CPU is there to help, or no memory.
+    /// Makes a job of the current task's call, of about `units`; [`None`] if no CPU is there to help,
+    /// or no memory.
     pub(crate) fn begin(
         engine: Arc<Engine>,
         plan: Plan,
