@@ -4,12 +4,15 @@
 
 use crate::{
     hooks,
-    paths::fork,
+    paths::{
+        self,
+        fork, //
+    },
     policy,
-    settings,
-    stats, //
+    settings, //
 };
 use kernel::{
+    c_str,
     debugfs,
     fmt,
     prelude::*,
@@ -21,21 +24,24 @@ use kernel::{
 
 /// Brings the switches of the paths in line with the settings, which others may change meanwhile.
 fn switch_paths() -> Result {
-    let wanted = || settings::ENABLED.is_on() && settings::FORK.on.is_on();
-    loop {
-        let on = wanted();
-        hooks::switch_fork(on)?;
-        if wanted() == on {
-            return Ok(());
+    for path in paths::ALL {
+        let wanted = || settings::ENABLED.is_on() && path.settings.on.is_on();
+        loop {
+            let on = wanted();
+            hooks::switch(path, on)?;
+            if wanted() == on {
+                break;
+            }
         }
     }
+    Ok(())
 }
 
 /// A tunable that is a setting, from 0 to a maximum, and what is to be done once it has changed.
 macro_rules! knob {
-    ($name:literal, $max:expr, $setting:expr, $then:expr) => {
+    ($name:expr, $max:expr, $setting:expr, $then:expr) => {
         Knob {
-            name: $name,
+            name: c_str!($name),
             mode: 0o644,
             bounds: 0..=$max,
             get: || $setting.get(),
@@ -47,43 +53,57 @@ macro_rules! knob {
     };
 }
 
-static KNOBS: [Knob; 6] = [
-    knob!(c"enabled", 1, settings::ENABLED, switch_paths()),
-    knob!(c"fork", 1, settings::FORK.on, switch_paths()),
-    knob!(
-        c"max_workers",
-        policy::MAX_WORKERS,
-        settings::MAX_WORKERS,
-        Ok(())
-    ),
-    knob!(c"idle_only", 1, settings::IDLE_ONLY, Ok(())),
-    knob!(
-        c"fork_min_bytes",
-        i64::MAX as u64,
-        settings::FORK.min_bytes,
-        Ok(())
-    ),
-    Knob {
-        name: c"fork_chunk_bytes",
-        mode: 0o644,
-        bounds: 0..=i64::MAX as u64,
-        get: || settings::FORK.chunk_bytes.get(),
-        set: |bytes| {
-            // Work is cut where page tables end.
-            if bytes != 0 && bytes < fork::PAGE_TABLE_BYTES as u64 {
-                return Err(EINVAL);
-            }
-            settings::FORK.chunk_bytes.set(bytes);
+/// The tunables of a path.
+macro_rules! path_knobs {
+    ($name:literal, $path:expr) => {
+        [
+            knob!($name, 1, $path.settings.on, switch_paths()),
+            knob!(
+                concat!($name, "_min_bytes"),
+                i64::MAX as u64,
+                $path.settings.min_bytes,
+                Ok(())
+            ),
+            Knob {
+                name: c_str!(concat!($name, "_chunk_bytes")),
+                mode: 0o644,
+                bounds: 0..=i64::MAX as u64,
+                get: || $path.settings.chunk_bytes.get(),
+                set: |bytes| {
+                    // Work cannot be cut any finer.
+                    if bytes != 0 && bytes < *$path.defaults.chunk_bytes.start() {
+                        return Err(EINVAL);
+                    }
+                    $path.settings.chunk_bytes.set(bytes);
+                    Ok(())
+                },
+            },
+        ]
+    };
+}
+
+static KNOBS: [&[Knob]; 2] = [
+    &[
+        knob!("enabled", 1, settings::ENABLED, switch_paths()),
+        knob!(
+            "max_workers",
+            policy::MAX_WORKERS,
+            settings::MAX_WORKERS,
             Ok(())
-        },
-    },
+        ),
+        knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
+    ],
+    &path_knobs!("fork", fork::FORK),
 ];
 
 struct Stats;
 
 impl debugfs::Writer for Stats {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("fork{}\n", stats::FORK))
+        for path in paths::ALL {
+            f.write_fmt(fmt!("{}{}\n", path.name, path.stats))?;
+        }
+        Ok(())
     }
 }
 
@@ -110,7 +130,7 @@ impl debugfs::Reader for CallerDelay {
 
 /// The files, for as long as it exists.
 pub(crate) struct Control {
-    _sysctl: Registration,
+    _sysctl: KVec<Registration>,
     _stats: Pin<KBox<debugfs::File<Stats>>>,
     #[cfg(CONFIG_PARCALL_DEBUG)]
     _caller_delay: Pin<KBox<debugfs::File<CallerDelay>>>,
@@ -125,8 +145,13 @@ impl Control {
             GFP_KERNEL,
         )?;
 
+        let mut sysctl = KVec::with_capacity(KNOBS.len(), GFP_KERNEL)?;
+        for knobs in KNOBS {
+            sysctl.push(Registration::new(c"kernel/parcall", knobs)?, GFP_KERNEL)?;
+        }
+
         Ok(Self {
-            _sysctl: Registration::new(c"kernel/parcall", &KNOBS)?,
+            _sysctl: sysctl,
             _stats: stats,
             #[cfg(CONFIG_PARCALL_DEBUG)]
             _caller_delay: KBox::pin_init(

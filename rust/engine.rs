@@ -2,10 +2,9 @@
 
 //! The fork-join engine: a call's work, done by its caller and by helpers on other CPUs.
 //!
-//! A [`Path`] says what the work is; a [`Call`] is how its caller splits it. The engine knows no
+//! A [`Work`] says what is to be done; a [`Call`] is how its caller splits it. The engine knows no
 //! path.
 
-use crate::stats::PathStats;
 use core::ops::Range;
 use kernel::{
     cpu::CpuId,
@@ -35,18 +34,15 @@ pub(crate) enum Role {
 pub(crate) struct Stopped {
     /// The first position not done.
     pub(crate) at: u64,
-    /// Why. A caller's error ends the call; a helper's is of no interest, since the caller tries
-    /// again from here.
-    pub(crate) error: Error,
+    /// Why the call ends here. Where there is none, or it is a helper's, the caller tries again
+    /// from here.
+    pub(crate) error: Option<Error>,
 }
 
-/// One kind of call, and the work of one such call.
+/// The work of one call.
 ///
-/// The work is a line of positions; see [`claims`].
-pub(crate) trait Path: Send + Sync + 'static {
-    /// Where its events are counted.
-    const STATS: &'static PathStats;
-
+/// It is a line of positions; see [`claims`].
+pub(crate) trait Work: Send + Sync + 'static {
     /// Returns the first position from `at` on where the work may be cut in two. All positions up
     /// to `at` have been published.
     fn cut(&self, at: u64) -> u64;
@@ -56,6 +52,12 @@ pub(crate) trait Path: Send + Sync + 'static {
     /// It is called by several tasks at the same time, with chunks that do not overlap, and only
     /// between [`Call::begin`] and the end of the call.
     fn run(&self, chunk: Range<u64>, role: Role) -> Result<(), Stopped>;
+
+    /// Does the work of a part as the serial call does.
+    ///
+    /// It is called by the caller once nobody else works for it any more, with parts that were
+    /// declined or not claimed, the lowest first.
+    fn replay(&self, part: Range<u64>) -> Result<(), Stopped>;
 }
 
 /// The helpers of all CPUs.

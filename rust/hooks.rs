@@ -9,14 +9,22 @@ use crate::{
         Call,
         Engine, //
     },
-    paths::fork,
+    paths::{
+        self,
+        fork, //
+    },
     policy::{
         self,
+        Caller,
         Mode,
+        Path,
         Request, //
     }, //
 };
-use core::ops::Range;
+use core::{
+    ops::Range,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     error::{
@@ -31,14 +39,8 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-/// Returns whether others can work for the current task with the same results.
-pub(crate) fn current_may_split() -> bool {
-    // SAFETY: There are no preconditions for this function.
-    unsafe { bindings::parcall_current_may_split() }
-}
-
 /// Returns what the current task asks for.
-pub(crate) fn current_request() -> Request {
+fn current_request() -> Request {
     // SAFETY: There are no preconditions for this function.
     let request = unsafe { bindings::parcall_current_request() };
 
@@ -53,10 +55,20 @@ pub(crate) fn current_request() -> Request {
     }
 }
 
-/// Switches the fork path on or off.
-pub(crate) fn switch_fork(on: bool) -> Result {
-    // SAFETY: There are no preconditions for this function.
-    to_result(unsafe { bindings::parcall_switch(bindings::parcall_path_PARCALL_FORK, on) })
+/// Returns what policy asks of the current task.
+fn current_caller() -> Caller {
+    Caller {
+        request: current_request(),
+        // SAFETY: There are no preconditions for this function.
+        may_split: unsafe { bindings::parcall_current_may_split() },
+        cpu_limit: kernel::current!().cpu_limit(),
+    }
+}
+
+/// Switches a path on or off.
+pub(crate) fn switch(path: &Path, on: bool) -> Result {
+    // SAFETY: The path is one of `enum parcall_path`.
+    to_result(unsafe { bindings::parcall_switch(path.stats.path, on) })
 }
 
 /// An area that a fork copies: the parent's, and the child's that it is copied to.
@@ -105,6 +117,90 @@ impl Areas {
     }
 }
 
+/// A range of bytes that a call works on.
+///
+/// # Invariants
+///
+/// The pointer is valid, and what it points to does not change but by the caller's own chunks, until
+/// the call's job has ended.
+pub(crate) struct Bytes(NonNull<bindings::parcall_range>);
+
+// SAFETY: By the type invariant the range does not change, and its chunk function can be called by
+// any task.
+unsafe impl Send for Bytes {}
+// SAFETY: As above.
+unsafe impl Sync for Bytes {}
+
+impl Bytes {
+    fn range(&self) -> &bindings::parcall_range {
+        // SAFETY: By the type invariant, it is valid.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.range().end - self.range().start
+    }
+
+    /// Returns the first position from `at` on where the range may be cut.
+    pub(crate) fn cut(&self, at: u64) -> u64 {
+        let range = self.range();
+        let pos = range.start + at;
+        // To the next multiple.
+        let cut = pos + (pos.wrapping_neg() & (range.align - 1));
+        cut.min(range.end) - range.start
+    }
+
+    /// Does the work of a chunk. Returns the position that it could not go beyond.
+    ///
+    /// # Safety
+    ///
+    /// The call's job must not have ended; no one else may work on these positions. Only the caller
+    /// may be other than `optimistic`, when nobody else works for it any more.
+    pub(crate) unsafe fn run(&self, chunk: Range<u64>, optimistic: bool) -> Result<(), u64> {
+        let start = self.range().start;
+        let mut pos = start + chunk.start;
+        // The hooks do not leave it out.
+        let Some(run) = self.range().chunk else {
+            return Err(chunk.start);
+        };
+
+        // SAFETY: By the type invariant and the safety requirements, the range is valid, and the
+        // positions are within it.
+        let ret = unsafe { run(self.0.as_ptr(), &mut pos, start + chunk.end, optimistic) };
+        if ret == 0 {
+            Ok(())
+        } else {
+            Err(pos - start)
+        }
+    }
+}
+
+/// Splits a call whose work is a range; see `struct parcall_ops`.
+///
+/// # Safety
+///
+/// `engine` must be that of the operations, which are registered. `range` must be valid, and not
+/// change but by its chunk function.
+unsafe extern "C" fn run(engine: *mut c_void, range: *mut bindings::parcall_range) -> bool {
+    // SAFETY: As in `fork_begin`.
+    let engine = unsafe { ArcBorrow::from_raw(engine.cast::<Engine>()) };
+    let Some(range) = NonNull::new(range) else {
+        return false;
+    };
+    // SAFETY: By the safety requirements.
+    let (id, weight) = unsafe { (range.as_ref().path, range.as_ref().weight) };
+    // INVARIANT: The caller keeps the range until this function has returned.
+    let bytes = Bytes(range);
+    let split = paths::path(id)
+        .and_then(|path| paths::range::run(engine.into(), path, current_caller(), bytes, weight));
+
+    if let Some(Err(at)) = split {
+        // SAFETY: The job has ended, and nobody else uses the range.
+        unsafe { (*range.as_ptr()).end = range.as_ref().start + at };
+    }
+    split.is_some()
+}
+
 /// Returns whether a process asks for more than the settings; see `struct parcall_ops`.
 extern "C" fn exceeds(on: bool, workers: c_uint) -> bool {
     policy::exceeds(on, workers.into())
@@ -127,9 +223,14 @@ unsafe extern "C" fn fork_begin(
     // registered, and hence until after this call.
     let engine = unsafe { ArcBorrow::from_raw(engine.cast::<Engine>()) };
 
-    fork::begin(engine.into(), nr_pages as u64, nr_vmas as usize)
-        .and_then(|call| KBox::new(call, GFP_KERNEL).ok())
-        .map_or(core::ptr::null_mut(), ForkCall::into_foreign)
+    fork::begin(
+        engine.into(),
+        current_caller(),
+        nr_pages as u64,
+        nr_vmas as usize,
+    )
+    .and_then(|call| KBox::new(call, GFP_KERNEL).ok())
+    .map_or(core::ptr::null_mut(), ForkCall::into_foreign)
 }
 
 /// Hands addresses of an area over; see `struct parcall_ops`.
@@ -197,6 +298,7 @@ impl Registration {
             bindings::parcall_ops {
                 engine: Arc::as_ptr(&engine).cast_mut().cast(),
                 exceeds: Some(exceeds),
+                run: Some(run),
                 fork_begin: Some(fork_begin),
                 fork_add: Some(fork_add),
                 fork_drain: Some(fork_drain),

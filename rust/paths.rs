@@ -2,4 +2,15 @@
 
 //! The kinds of call that are split.
 
+use crate::policy::Path;
+
 pub(crate) mod fork;
+pub(crate) mod range;
+
+/// All of them.
+pub(crate) static ALL: [&Path; 1] = [&fork::FORK];
+
+/// Returns one of `enum parcall_path`.
+pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {
+    ALL.into_iter().find(|path| path.stats.path == id)
+}

@@ -2,9 +2,15 @@
 
 //! Which calls are split, over how many CPUs, into how large chunks.
 
-use crate::settings::{
-    self,
-    PathSettings, //
+use crate::{
+    settings::{
+        self,
+        PathSettings, //
+    },
+    stats::{
+        PathStats,
+        Reason, //
+    }, //
 };
 use core::ops::RangeInclusive;
 
@@ -27,6 +33,49 @@ pub(crate) enum Mode {
     Forced,
 }
 
+/// A kind of call: what is set, counted and assumed of it.
+pub(crate) struct Path {
+    /// As in the names of its settings.
+    pub(crate) name: &'static str,
+    pub(crate) settings: PathSettings,
+    pub(crate) stats: PathStats,
+    pub(crate) defaults: Defaults,
+    /// Whether a caller that is killed leaves the rest of its work undone.
+    pub(crate) killable: bool,
+}
+
+impl Path {
+    /// Plans a call of `bytes` on up to `cpus` CPUs, or counts why it is to be serial.
+    pub(crate) fn plan(&self, caller: Caller, bytes: u64, cpus: u64) -> Option<Plan> {
+        self.stats.calls.inc();
+        let plan = self.try_plan(caller, bytes, cpus);
+        plan.inspect_err(|&reason| self.stats.decline(reason)).ok()
+    }
+
+    fn try_plan(&self, caller: Caller, bytes: u64, cpus: u64) -> Result<Plan, Reason> {
+        if !caller.request.allows(&self.settings) {
+            return Err(Reason::Off);
+        }
+        if !caller.may_split {
+            return Err(Reason::Caller);
+        }
+        if caller.cpu_limit < 2 {
+            return Err(Reason::Quota);
+        }
+        let request = caller.request.within(caller.cpu_limit);
+        Plan::new(&request, &self.settings, &self.defaults, bytes, cpus).ok_or(Reason::Small)
+    }
+}
+
+/// A task that calls.
+pub(crate) struct Caller {
+    pub(crate) request: Request,
+    /// Whether others can work for it with the same results.
+    pub(crate) may_split: bool,
+    /// How many CPUs its control groups allow, or [`u32::MAX`].
+    pub(crate) cpu_limit: u32,
+}
+
 /// What a caller asks for.
 pub(crate) struct Request {
     pub(crate) mode: Mode,
@@ -36,7 +85,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// The same for a caller whose control groups allow some number of CPUs, or [`u32::MAX`].
-    pub(crate) fn within(mut self, cpus: u32) -> Self {
+    fn within(mut self, cpus: u32) -> Self {
         let cpus = u64::from(cpus);
         if self.workers > cpus || self.workers == 0 && cpus != u64::from(u32::MAX) {
             self.workers = cpus;
@@ -45,7 +94,7 @@ impl Request {
     }
 
     /// Whether a call of a path may be split.
-    pub(crate) fn allows(&self, path: &PathSettings) -> bool {
+    fn allows(&self, path: &PathSettings) -> bool {
         match self.mode {
             Mode::Default => settings::ENABLED.is_on() && path.on.is_on(),
             Mode::Off => false,
@@ -85,7 +134,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans a call of `bytes`; [`None`] if it is not worth to be split.
-    pub(crate) fn new(
+    fn new(
         request: &Request,
         path: &PathSettings,
         defaults: &Defaults,

@@ -57,5 +57,3 @@ pub(crate) static IDLE_ONLY: Setting = Setting::new(1);
 /// For how many microseconds a caller leaves the work to its helpers, before it joins in.
 #[cfg(CONFIG_PARCALL_DEBUG)]
 pub(crate) static CALLER_DELAY_US: Setting = Setting::new(0);
-/// The fork path.
-pub(crate) static FORK: PathSettings = PathSettings::new();

@@ -46,7 +46,7 @@ macro_rules! path_stats {
         }
 
         impl PathStats {
-            const fn new(path: bindings::parcall_path) -> Self {
+            pub(crate) const fn new(path: bindings::parcall_path) -> Self {
                 Self { path, $($field: Counter::new(),)* }
             }
         }
@@ -122,6 +122,3 @@ impl PathStats {
         trace::decline(self.path as i32, reason as i32);
     }
 }
-
-/// The fork path.
-pub(crate) static FORK: PathStats = PathStats::new(bindings::parcall_path_PARCALL_FORK);

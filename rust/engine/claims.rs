@@ -141,6 +141,12 @@ impl Claims {
         self.limit.0.load(Relaxed) & !COMPLETE
     }
 
+    /// The positions that were published, and have not been claimed. For the caller: where nothing
+    /// can be claimed, there are some only if the claims are closed.
+    pub fn unclaimed(&self) -> Range<u64> {
+        self.word.load(Relaxed) & NEXT..self.published()
+    }
+
     /// Returns whether no more can be claimed, ever.
     pub fn is_closed(&self) -> bool {
         self.word.load(Relaxed) & CLOSED != 0

@@ -10,12 +10,15 @@ use super::{
     },
     helpers::Help,
     Engine,
-    Path,
     Role,
-    Stopped, //
+    Stopped,
+    Work, //
 };
 use crate::{
-    policy::Plan,
+    policy::{
+        Path,
+        Plan, //
+    },
     stats::Reason,
     trace, //
 };
@@ -113,18 +116,23 @@ impl Declined {
 }
 
 #[pin_data]
-struct Job<P> {
+struct Job<W> {
     engine: Arc<Engine>,
+    path: &'static Path,
     plan: Plan,
-    path: P,
+    work: W,
     claims: Claims,
     /// The caller: helpers are enlisted where it may run, and charge memory to its group.
     task: ARef<Task>,
     memcg: MemCgroup,
     /// How many helpers are enlisted, and have not left.
     helpers: Atomic<u32>,
-    /// The CPU time that helpers have spent on chunks, in nanoseconds.
+    /// The CPU time that helpers have spent on chunks, in nanoseconds, and of that what the caller
+    /// was charged for.
     helper_ns: Atomic<u64>,
+    charged_ns: Atomic<u64>,
+    /// How long the caller has waited for chunks, in nanoseconds.
+    waited_ns: Atomic<u64>,
     /// The CPU from which on to look for the next helper.
     cursor: Atomic<u32>,
     /// The position from which on the caller looks for helpers while it publishes.
@@ -145,7 +153,7 @@ impl Park for Completion {
     }
 }
 
-impl<P: Path> Job<P> {
+impl<W: Work> Job<W> {
     /// Tells the job from others, in traces.
     fn id(&self) -> u64 {
         core::ptr::from_ref(self).addr() as u64
@@ -153,10 +161,10 @@ impl<P: Path> Job<P> {
 
     /// Counts and traces a chunk that was worked on.
     fn worked_on(&self, chunk: Range<u64>, role: Role) {
-        P::STATS.chunks.inc();
+        self.path.stats.chunks.inc();
         let helper = role == Role::Helper;
         if helper {
-            P::STATS.helper_chunks.inc();
+            self.path.stats.helper_chunks.inc();
         }
         trace::chunk(self.id(), chunk.start, chunk.end - chunk.start, helper);
     }
@@ -182,7 +190,7 @@ impl<P: Path> Job<P> {
         }
         let enlisted = self.engine.helpers.enlist(this, &self.task, &self.cursor);
         if enlisted {
-            P::STATS.helpers_asked.inc();
+            self.path.stats.helpers_asked.inc();
         } else {
             self.helpers.fetch_sub(1, Relaxed);
         }
@@ -191,35 +199,37 @@ impl<P: Path> Job<P> {
 
     /// Claims a chunk, or nothing any more when the caller was killed.
     fn claim(&self) -> Claim<'_, Completion> {
-        if self.task.fatal_signal_pending() {
+        if self.path.killable && self.task.fatal_signal_pending() {
             self.claims.close();
         }
         self.claims
             .claim(&self.idle, self.plan.min_chunk(), |from, left| {
-                self.path.cut(from + self.plan.chunk(left).min(left))
+                self.work.cut(from + self.plan.chunk(left).min(left))
             })
     }
 
-    /// Works on a chunk as a helper. A reservation to decline goes with it; returns whether there
-    /// still is one.
-    fn run_as_helper(&self, chunk: Range<u64>) -> bool {
+    /// Works on a chunk, and declines what cannot be done. A reservation to decline goes with it;
+    /// returns whether there still is one.
+    fn run_chunk(&self, chunk: Range<u64>, role: Role) -> Result<bool, Stopped> {
         let mut from = chunk.start;
+        let mut reserved = true;
 
-        while from < chunk.end {
-            let Err(Stopped { at, error: _ }) = self.path.run(from..chunk.end, Role::Helper) else {
+        while reserved && from < chunk.end {
+            let Err(stopped) = self.work.run(from..chunk.end, role) else {
                 break;
             };
+            if role == Role::Caller && stopped.error.is_some() {
+                return Err(stopped);
+            }
             // What cannot be done is left out up to the next cut; the rest need not be unusual too.
             let mut declined = self.declined.lock();
-            let next = self.path.cut(at + 1).min(chunk.end);
-            let more = next < chunk.end && declined.reserve();
-            from = if more { next } else { chunk.end };
-            declined.push(at..from);
-            if !more {
-                return false;
-            }
+            let next = self.work.cut(stopped.at + 1).min(chunk.end);
+            reserved = next < chunk.end && declined.reserve();
+            from = if reserved { next } else { chunk.end };
+            declined.push(stopped.at..from);
         }
-        true
+        self.worked_on(chunk, role);
+        Ok(reserved)
     }
 
     /// Works on chunks until there is nothing left to claim.
@@ -239,8 +249,7 @@ impl<P: Path> Job<P> {
             match self.claim() {
                 Claim::Chunk(chunk) => {
                     waiting = None;
-                    reserved = self.run_as_helper(chunk.range());
-                    self.worked_on(chunk.range(), Role::Helper);
+                    reserved = self.run_chunk(chunk.range(), Role::Helper) == Ok(true);
                     let now = kernel::current!().cpu_time();
                     self.helper_ns
                         .add((now - charged).as_nanos() as u64, Relaxed);
@@ -274,12 +283,12 @@ fn as_nice_as(task: &Task, f: impl FnOnce()) {
     }
 }
 
-impl<P: Path> Help for Job<P> {
+impl<W: Work> Help for Job<W> {
     fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>) {
         if self.claims.is_closed() {
-            P::STATS.helpers_revoked.inc();
+            self.path.stats.helpers_revoked.inc();
         } else {
-            P::STATS.helpers_started.inc();
+            self.path.stats.helpers_started.inc();
             let cpu = kernel::cpu::CpuId::current().as_u32();
             trace::helper_start(self.id(), cpu, enlisted.elapsed().as_nanos() as u64);
             let since = kernel::current!().cpu_time();
@@ -296,37 +305,41 @@ impl<P: Path> Help for Job<P> {
 ///
 /// Dropping it ends the job: what nobody has claimed is not done any more, and no one works on it
 /// after.
-pub(crate) struct Call<P: Path> {
-    job: Arc<Job<P>>,
+pub(crate) struct Call<W: Work> {
+    job: Arc<Job<W>>,
 }
 
-impl<P: Path> Call<P> {
+impl<W: Work> Call<W> {
     /// Makes a job of the current task's call, of about `units`; [`None`] if no CPU is there to help,
     /// or no memory.
     pub(crate) fn begin(
         engine: Arc<Engine>,
+        path: &'static Path,
         plan: Plan,
         units: u64,
-        path: impl FnOnce() -> Result<P>,
+        work: impl FnOnce() -> Result<W>,
     ) -> Option<Self> {
         let task = ARef::from(&**kernel::current!());
         if !engine.helpers.any_fit_for(&task) {
-            P::STATS.decline(Reason::Busy);
+            path.stats.decline(Reason::Busy);
             return None;
         }
 
         let cursor = kernel::cpu::CpuId::current().as_u32() + 1;
-        let job = path().and_then(|path| {
+        let job = work().and_then(|work| {
             Arc::pin_init(
                 pin_init!(Job {
                     engine,
-                    plan,
                     path,
+                    plan,
+                    work,
                     claims: Claims::new(),
                     task,
                     memcg: MemCgroup::current(),
                     helpers: Atomic::new(0),
                     helper_ns: Atomic::new(0),
+                    charged_ns: Atomic::new(0),
+                    waited_ns: Atomic::new(0),
                     cursor: Atomic::new(cursor),
                     enlist_from: Atomic::new(0),
                     declined <- new_spinlock!(Declined::new()),
@@ -337,24 +350,24 @@ impl<P: Path> Call<P> {
         });
         match job {
             Ok(job) => {
-                P::STATS.parallel.inc();
-                let (path, width) = (P::STATS.path as i32, job.plan.max_helpers() + 1);
-                trace::job_start(job.id(), path, units, width);
+                path.stats.parallel.inc();
+                let width = job.plan.max_helpers() + 1;
+                trace::job_start(job.id(), path.stats.path as i32, units, width);
                 // There is no work yet, but until the first helper has woken up there will be.
                 let this: Arc<dyn Help> = job.clone();
                 job.enlist_one(&this);
                 Some(Self { job })
             }
             Err(_) => {
-                P::STATS.decline(Reason::NoMemory);
+                path.stats.decline(Reason::NoMemory);
                 None
             }
         }
     }
 
     /// The work.
-    pub(crate) fn path(&self) -> &P {
-        &self.job.path
+    pub(crate) fn work(&self) -> &W {
+        &self.job.work
     }
 
     /// Publishes work up to a position, for helpers to start on; more may follow.
@@ -375,28 +388,61 @@ impl<P: Path> Call<P> {
 
     /// Publishes work up to a position, and works until all is done.
     ///
-    /// After an error nothing more can be published. It is `EINTR` where the task was killed.
-    pub(crate) fn complete(&self, limit: u64) -> Result {
+    /// Where it stops before that, all is done up to there, and some may be behind; nothing more can
+    /// be published. What nobody has claimed when the caller is killed is replayed, too.
+    pub(crate) fn complete(&self, limit: u64) -> Result<(), Stopped> {
         self.job.claims.publish(limit, true);
         self.enlist();
         #[cfg(CONFIG_PARCALL_DEBUG)]
         self.leave_to_helpers();
-        let worked = self.work();
-        if worked.is_err() {
-            self.job.claims.close();
-        }
+        let rest = self.claim_all();
+        // Until then parts are declined, in no order.
         self.join();
-        worked?;
+        rest.and_then(|rest| self.replay_all(rest))
+            .inspect_err(|_| self.job.claims.close())
+    }
 
+    /// Works on chunks until there is nothing left to claim. Returns what else there is to do, which
+    /// is behind all that was claimed.
+    fn claim_all(&self) -> Result<Range<u64>, Stopped> {
+        let mut reserved = self.job.declined.lock().reserve();
+
+        while reserved {
+            let Claim::Chunk(chunk) = self.job.claim() else {
+                self.job.declined.lock().unreserve();
+                return Ok(self.job.claims.unclaimed());
+            };
+            reserved = self
+                .job
+                .run_chunk(chunk.range(), Role::Caller)
+                .inspect_err(|_| self.job.claims.close())?;
+        }
+        // There is no place to decline into.
+        match self
+            .job
+            .claims
+            .claim(&self.job.idle, 1, |from, left| from + left)
+        {
+            Claim::Chunk(rest) => Ok(rest.range()),
+            _ => Ok(self.job.claims.unclaimed()),
+        }
+    }
+
+    /// Does what was declined, and then the rest.
+    fn replay_all(&self, rest: Range<u64>) -> Result<(), Stopped> {
         loop {
             // The lock must not be held while working.
             let part = self.job.declined.lock().take();
             let Some(part) = part else {
-                return Ok(());
+                break;
             };
-            P::STATS.decline(Reason::Chunk);
-            self.run(part).inspect_err(|_| self.job.claims.close())?;
+            self.job.path.stats.decline(Reason::Chunk);
+            self.job.work.replay(part)?;
         }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.job.work.replay(rest)
     }
 
     fn enlist(&self) -> bool {
@@ -417,25 +463,6 @@ impl<P: Path> Call<P> {
         }
     }
 
-    fn run(&self, chunk: Range<u64>) -> Result {
-        self.job
-            .path
-            .run(chunk, Role::Caller)
-            .map_err(|stopped| stopped.error)
-    }
-
-    fn work(&self) -> Result {
-        while let Claim::Chunk(chunk) = self.job.claim() {
-            self.run(chunk.range())?;
-            self.job.worked_on(chunk.range(), Role::Caller);
-        }
-        // Nobody but the caller closes the claims, unless it was killed.
-        if self.job.claims.is_closed() {
-            return Err(EINTR);
-        }
-        Ok(())
-    }
-
     /// Waits for the chunks that helpers work on, and takes over what time they have spent; there
     /// must be nothing left to claim.
     fn join(&self) {
@@ -447,18 +474,27 @@ impl<P: Path> Call<P> {
         });
 
         let waited = since.elapsed().as_nanos() as u64;
-        let helper_ns = self.job.helper_ns.xchg(0, Relaxed);
-        trace::join(self.job.id(), waited, helper_ns);
-        if helper_ns != 0 {
-            kernel::current!().charge_cpu_time(Delta::from_nanos(helper_ns as i64));
-            P::STATS.helper_ns.add(helper_ns);
+        self.job.waited_ns.add(waited, Relaxed);
+        let worked = self.job.helper_ns.load(Relaxed);
+        let charged = self.job.charged_ns.xchg(worked, Relaxed);
+        if worked != charged {
+            let spent = worked - charged;
+            kernel::current!().charge_cpu_time(Delta::from_nanos(spent as i64));
+            self.job.path.stats.helper_ns.add(spent);
         }
     }
 }
 
-impl<P: Path> Drop for Call<P> {
+impl<W: Work> Drop for Call<W> {
     fn drop(&mut self) {
-        self.job.claims.close();
+        let job = &self.job;
+
+        job.claims.close();
         self.join();
+        trace::join(
+            job.id(),
+            job.waited_ns.load(Relaxed),
+            job.helper_ns.load(Relaxed),
+        );
     }
 }

@@ -14,24 +14,21 @@ use crate::{
     engine::{
         Call,
         Engine,
-        Path,
         Role,
-        Stopped, //
+        Stopped,
+        Work, //
     },
     hooks,
     policy::{
-        Defaults,
-        Plan, //
-    },
-    settings,
-    stats::{
         self,
-        PathStats,
-        Reason, //
-    }, //
+        Defaults, //
+    },
+    settings::PathSettings,
+    stats::PathStats, //
 };
 use core::ops::Range;
 use kernel::{
+    bindings,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
@@ -48,10 +45,17 @@ use kernel::{
 /// What the lowest page table maps: it is one page of 8 byte entries.
 pub(crate) const PAGE_TABLE_BYTES: usize = PAGE_SIZE / size_of::<u64>() * PAGE_SIZE;
 
-const DEFAULTS: Defaults = Defaults {
-    min_bytes: 16 << 20,
-    chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
-    unit: PAGE_SIZE as u64,
+/// The fork path.
+pub(crate) static FORK: policy::Path = policy::Path {
+    name: "fork",
+    settings: PathSettings::new(),
+    stats: PathStats::new(bindings::parcall_path_PARCALL_FORK),
+    defaults: Defaults {
+        min_bytes: 16 << 20,
+        chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
+        unit: PAGE_SIZE as u64,
+    },
+    killable: true,
 };
 
 /// How many parts there may be beyond one for each area. Parts of an area are a gigabyte at least.
@@ -161,9 +165,7 @@ impl<A> Segments<A> {
 /// The page tables that one fork copies.
 pub(crate) struct Fork(Segments<hooks::Areas>);
 
-impl Path for Fork {
-    const STATS: &'static PathStats = &stats::FORK;
-
+impl Work for Fork {
     fn cut(&self, at: u64) -> u64 {
         self.0.cut(at)
     }
@@ -176,39 +178,32 @@ impl Path for Fork {
             let copied = unsafe { segment.areas.copy_page_tables(addrs, role == Role::Helper) };
             copied.map_err(|addr| Stopped {
                 at: segment.position(addr),
-                error: ENOMEM,
+                error: Some(ENOMEM),
             })?;
         }
         Ok(())
     }
+
+    fn replay(&self, part: Range<u64>) -> Result<(), Stopped> {
+        if kernel::current!().fatal_signal_pending() {
+            let (at, error) = (part.start, Some(EINTR));
+            return Err(Stopped { at, error });
+        }
+        self.run(part, Role::Caller)
+    }
 }
 
 /// Begins to split a fork of about `pages` pages, in `areas` areas.
-pub(crate) fn begin(engine: Arc<Engine>, pages: u64, areas: usize) -> Option<Call<Fork>> {
-    stats::FORK.calls.inc();
-    let request = hooks::current_request();
-    if !request.allows(&settings::FORK) {
-        stats::FORK.decline(Reason::Off);
-        return None;
-    }
-    if !hooks::current_may_split() {
-        stats::FORK.decline(Reason::Caller);
-        return None;
-    }
-    let limit = kernel::current!().cpu_limit();
-    if limit < 2 {
-        stats::FORK.decline(Reason::Quota);
-        return None;
-    }
-    let request = request.within(limit);
+pub(crate) fn begin(
+    engine: Arc<Engine>,
+    caller: policy::Caller,
+    pages: u64,
+    areas: usize,
+) -> Option<Call<Fork>> {
     // The number of pages is not exact, and may be read as none.
     let bytes = (pages * PAGE_SIZE as u64).max(1);
-    let cpus = engine.online_cpus();
-    let Some(plan) = Plan::new(&request, &settings::FORK, &DEFAULTS, bytes, cpus) else {
-        stats::FORK.decline(Reason::Small);
-        return None;
-    };
-    Call::begin(engine, plan, pages, || {
+    let plan = FORK.plan(caller, bytes, engine.online_cpus())?;
+    Call::begin(engine, &FORK, plan, pages, || {
         Ok(Fork(Segments::with_capacity(areas + EXTRA_PARTS)?))
     })
 }
@@ -216,16 +211,17 @@ pub(crate) fn begin(engine: Arc<Engine>, pages: u64, areas: usize) -> Option<Cal
 impl Call<Fork> {
     /// Hands addresses of an area over. Returns whether there was room for them.
     pub(crate) fn add(&self, areas: hooks::Areas, addrs: Range<usize>) -> bool {
-        let added = self.path().0.push(areas, addrs);
+        let added = self.work().0.push(areas, addrs);
         if added {
-            self.publish(self.path().0.end());
+            self.publish(self.work().0.end());
         }
         added
     }
 
     /// Works until all page tables are copied that were handed over.
     pub(crate) fn drain(&self) -> Result {
-        self.complete(self.path().0.end())
+        self.complete(self.work().0.end())
+            .map_err(|stopped| stopped.error.unwrap_or(EINTR))
     }
 }
 
