@@ -6,7 +6,7 @@
 export BUILD := $(CURDIR)/build
 export CARGO_TARGET_DIR := $(BUILD)/userbench
 
-.PHONY: help setup fetch apply kernel module userbench boot run test check patches clean distclean
+.PHONY: help setup fetch apply kernel module userbench boot run sim test check patches clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ boot: ## Boot the guest kernel (SMP=2 MEM=4G CMD='...'; a shell without CMD)
 
 run: kernel userbench ## Measure fork, serial and parallel, in the guest
 	@scripts/run
+
+sim: kernel userbench ## Measure on simulated cores, more than the host has (BENCH=fork SIZE=256M CORES=8)
+	@scripts/sim
 
 test: kernel userbench ## Test everything that this machine can
 	@scripts/test

@@ -2,4 +2,5 @@
 
 //! One module a benchmark.
 
+pub mod control;
 pub mod fork;

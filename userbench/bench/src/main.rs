@@ -24,10 +24,13 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// Work whose speed-up is known: what shows whether speed-ups can be measured here.
+    Control(benches::control::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Control(args) => benches::control::run(&args),
     }
 }

@@ -3,10 +3,15 @@
 //! Takes the measurements of all benchmarks: modes in turn, and a histogram for each.
 
 use anyhow::{Result, ensure};
-use common::{prctl::Setting, record::Mode, tunables::Tunables};
+use common::{
+    mark::{self, Mark},
+    prctl::Setting,
+    record::Mode,
+    tunables::Tunables,
+};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Options that all benchmarks have.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,11 +41,35 @@ pub struct Sample {
     pub nanoseconds: Histogram<u64>,
 }
 
+/// Times what a benchmark measures. On simulated cores, these are slow just while it runs.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        mark::mark(Mark::Begin);
+        Self(Instant::now())
+    }
+
+    pub fn stop(self) -> Duration {
+        mark::mark(Mark::End);
+        self.0.elapsed()
+    }
+}
+
 /// Measures each mode `repeat` times, in turns, after one round that does not count.
 pub fn run(
     args: &RunArgs,
     what: &str,
     mut measure: impl FnMut() -> Result<Duration>,
+) -> Result<Vec<Sample>> {
+    run_modes(args, what, |_| measure())
+}
+
+/// The same for what does not leave it to parcall what a mode is.
+pub fn run_modes(
+    args: &RunArgs,
+    what: &str,
+    mut measure: impl FnMut(Mode) -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
     // What is switched is the system's setting: one of this process's own must not override it.
     let _ = Setting::DEFAULT.set();
@@ -89,7 +118,12 @@ pub fn run(
             if let Some(tunables) = &mut tunables {
                 tunables.set("enabled", u64::from(sample.mode == Mode::Parallel))?;
             }
-            let time = measure()?;
+            mark::mark(match sample.mode {
+                _ if round == 0 => Mark::Ignore,
+                Mode::Serial => Mark::Serial,
+                Mode::Parallel => Mark::Parallel,
+            });
+            let time = measure(sample.mode)?;
             if round > 0 {
                 sample.nanoseconds.record(time.as_nanos() as u64)?;
             }

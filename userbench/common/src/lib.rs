@@ -3,7 +3,9 @@
 //! What `userbench` and `parcall` share.
 
 pub mod machine;
+pub mod mark;
 pub mod prctl;
 pub mod record;
+pub mod region;
 pub mod size;
 pub mod tunables;

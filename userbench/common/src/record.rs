@@ -6,6 +6,10 @@ use crate::machine::Machine;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+/// The benchmarks of which the speed-up is known: all of it, and none.
+pub const CONTROL_BUSY: &str = "control busy";
+pub const CONTROL_SERIAL: &str = "control serial";
+
 /// How a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,7 @@
 
 use crate::{
     report::report,
-    runner::{self, RunArgs},
+    runner::{self, RunArgs, Stopwatch},
 };
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -17,12 +17,7 @@ use nix::{
     unistd::{ForkResult, fork},
 };
 use serde::Serialize;
-use std::{
-    ffi::c_void,
-    num::NonZeroUsize,
-    ptr::NonNull,
-    time::{Duration, Instant},
-};
+use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull, time::Duration};
 
 const PAGE: usize = 4096;
 const HUGE_PAGE: usize = 2 << 20;
@@ -164,14 +159,14 @@ fn pointer(addr: usize) -> Result<NonNull<c_void>> {
 
 /// Forks a child that does nothing, and returns how long fork() took in the parent.
 fn fork_once() -> Result<Duration> {
-    let before = Instant::now();
+    let watch = Stopwatch::start();
     // SAFETY: The child does nothing but exit.
     let child = match unsafe { fork() }.context("fork")? {
         // SAFETY: This ends the child at once, which is fine for a single thread.
         ForkResult::Child => unsafe { nix::libc::_exit(0) },
         ForkResult::Parent { child } => child,
     };
-    let time = before.elapsed();
+    let time = watch.stop();
 
     let status = waitpid(child, None).context("waitpid")?;
     ensure!(
