@@ -2,6 +2,8 @@
 
 //! The sysctl directory `kernel/parcall`, and the statistics in debugfs.
 
+#[cfg(CONFIG_PARCALL_DEBUG)]
+use crate::spawn::Spawn;
 use crate::{
     costs::MACHINE,
     engine::Engine,
@@ -159,11 +161,12 @@ impl debugfs::Reader for Delay {
 struct Debug {
     _caller_delay: Pin<KBox<debugfs::File<Delay>>>,
     _helper_delay: Pin<KBox<debugfs::File<Delay>>>,
+    _spawn: Pin<KBox<debugfs::File<Spawn>>>,
 }
 
 #[cfg(CONFIG_PARCALL_DEBUG)]
 impl Debug {
-    fn new(parent: &debugfs::Dir) -> Result<Self> {
+    fn new(parent: &debugfs::Dir, engine: Arc<Engine>) -> Result<Self> {
         let dir = parent.subdir(c"debug");
         let delay = |name, setting| {
             let file = dir.read_write_file::<_, Error>(name, Ok(Delay(setting)));
@@ -172,6 +175,10 @@ impl Debug {
         Ok(Self {
             _caller_delay: delay(c"caller_delay_us", &settings::CALLER_DELAY_US)?,
             _helper_delay: delay(c"helper_delay_us", &settings::HELPER_DELAY_US)?,
+            _spawn: KBox::pin_init(
+                dir.read_write_file(c"spawn", Spawn::new(engine)),
+                GFP_KERNEL,
+            )?,
         })
     }
 }
@@ -194,7 +201,7 @@ impl Control {
             GFP_KERNEL,
         )?;
         let calibration = KBox::pin_init(
-            debugfs.read_write_file::<_, Error>(c"calibration", Ok(Calibration(engine))),
+            debugfs.read_write_file::<_, Error>(c"calibration", Ok(Calibration(engine.clone()))),
             GFP_KERNEL,
         )?;
 
@@ -208,7 +215,7 @@ impl Control {
             _stats: stats,
             _calibration: calibration,
             #[cfg(CONFIG_PARCALL_DEBUG)]
-            _debug: Debug::new(&debugfs)?,
+            _debug: Debug::new(&debugfs, engine.clone())?,
             _debugfs: debugfs,
         })
     }

@@ -14,6 +14,7 @@
 //!   knows of the machine, and has learned of calls.
 //! - [`settings`], [`stats`] and [`trace`]: numbers that are set, counted and traced; [`faults`]: what
 //!   is made to go wrong, for tests.
+//! - `spawn`: measures how work gets to other CPUs and back; for tests, too.
 
 use kernel::prelude::*;
 
@@ -25,6 +26,8 @@ mod hooks;
 mod paths;
 mod policy;
 mod settings;
+#[cfg(CONFIG_PARCALL_DEBUG)]
+mod spawn;
 mod stats;
 mod trace;
 

@@ -24,10 +24,13 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// Getting others to work, and joining them, by several means: what each step takes.
+    Spawn(benches::spawn::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Spawn(args) => benches::spawn::run(&args),
     }
 }
