@@ -30,7 +30,7 @@ impl Fault {
     }
 }
 
-/// Lets a helper that has started wait, before it looks for work.
+/// Lets a helper that has claimed a chunk wait, before it works on it.
 #[inline]
 pub(crate) fn delay_helper() {
     #[cfg(CONFIG_PARCALL_DEBUG)]

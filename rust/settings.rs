@@ -57,6 +57,6 @@ pub(crate) static IDLE_ONLY: Setting = Setting::new(1);
 /// For how many microseconds a caller leaves the work to its helpers, before it joins in.
 #[cfg(CONFIG_PARCALL_DEBUG)]
 pub(crate) static CALLER_DELAY_US: Setting = Setting::new(0);
-/// For how many microseconds a helper that has started waits before it looks for work.
+/// For how many microseconds a helper that has claimed a chunk waits, before it works on it.
 #[cfg(CONFIG_PARCALL_DEBUG)]
 pub(crate) static HELPER_DELAY_US: Setting = Setting::new(0);

@@ -251,6 +251,7 @@ impl<W: Work> Job<W> {
     /// Works on a chunk as a helper. A reservation to decline goes with it; returns whether there
     /// still is one.
     fn help_with(&self, chunk: Range<u64>) -> bool {
+        faults::delay_helper();
         if Fault::Chunk.is_due() {
             self.declined.lock().push(chunk.clone());
             self.worked_on(chunk, Role::Helper);
@@ -315,7 +316,6 @@ fn as_nice_as(task: &Task, f: impl FnOnce()) {
 
 impl<W: Work> Help for Job<W> {
     fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>) {
-        faults::delay_helper();
         if self.claims.is_closed() {
             self.path.stats.helpers_revoked.inc();
         } else {
