@@ -2,5 +2,6 @@
 
 //! One module a benchmark.
 
+pub mod cost;
 pub mod fork;
 pub mod spawn;

@@ -24,6 +24,8 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// CPU time of forks, and what they take from tasks that keep the CPUs busy.
+    Cost(benches::cost::Args),
     /// Getting others to work, and joining them, by several means: what each step takes.
     Spawn(benches::spawn::Args),
 }
@@ -31,6 +33,7 @@ enum Bench {
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Cost(args) => benches::cost::run(&args),
         Bench::Spawn(args) => benches::spawn::run(&args),
     }
 }
