@@ -215,8 +215,9 @@ impl WorkItem for Item {
 /// The CPUs after this one, in turn.
 fn other_cpus() -> impl Iterator<Item = CpuId> {
     let here = CpuId::current().as_u32();
-    (1..nr_cpu_ids())
-        .map(move |n| (here + n) % nr_cpu_ids())
+    [here + 1..nr_cpu_ids(), 0..here]
+        .into_iter()
+        .flatten()
         .filter_map(CpuId::from_u32)
         .filter(|cpu| cpu.is_online())
 }
