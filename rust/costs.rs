@@ -159,7 +159,7 @@ impl Costs {
             .iter()
             .map(|class| class.ns_per_mib.get())
             .find(|&rate| rate != 0)?;
-        Some((bytes >> 10).saturating_mul(rate) >> (MIB_SHIFT - 10))
+        Some(scale(rate, 1 << MIB_SHIFT, bytes))
     }
 
     /// Judges a call of `bytes`. As long as nothing is known, those of `min_bytes` and more gain.

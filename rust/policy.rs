@@ -321,13 +321,15 @@ mod tests {
     fn what_was_split_by_a_setting_is_not_judged() {
         static PATH: Path = Path::new("test", 0, DEFAULTS, false);
         let mut plan = plan(1000, 8).unwrap();
+        let (long, longer) = (1_000_000_000, 2_000_000_000);
 
-        PATH.learn(&plan, 1, 2);
-        assert!(PATH.is_worth(2 << 20).is_ok_and(|automatic| automatic));
+        PATH.learn(&plan, long, longer);
+        assert_eq!(PATH.is_worth(1000).ok(), Some(true));
         plan.automatic = true;
-        PATH.costs.reset();
-        PATH.learn(&plan, 1_000_000_000, 2_000_000_000);
+        PATH.learn(&plan, long, longer);
         assert!(matches!(PATH.is_worth(1000), Err(Reason::Backoff)));
+        PATH.learn(&plan, longer, long);
+        assert_eq!(PATH.is_worth(1000).ok(), Some(true));
     }
 
     #[test]
