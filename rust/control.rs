@@ -2,7 +2,11 @@
 
 //! The sysctl directory `kernel/parcall`, and the statistics in debugfs.
 
+#[cfg(CONFIG_PARCALL_DEBUG)]
+use crate::spawn::Spawn;
 use crate::{
+    costs::MACHINE,
+    engine::Engine,
     hooks,
     paths::{
         self,
@@ -16,10 +20,12 @@ use kernel::{
     debugfs,
     fmt,
     prelude::*,
+    sync::Arc,
     sysctl::{
         Knob,
         Registration, //
-    }, //
+    },
+    uaccess::UserSliceReader, //
 };
 
 /// Brings the switches of the paths in line with the settings, which others may change meanwhile.
@@ -107,24 +113,73 @@ impl debugfs::Writer for Stats {
     }
 }
 
-/// `debug/caller_delay_us`: see [`settings::CALLER_DELAY_US`].
+/// What is known of costs. To write anything forgets what was learned, and measures the rest anew.
+struct Calibration(Arc<Engine>);
+
+impl debugfs::Writer for Calibration {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("machine {MACHINE}\n"))?;
+        paths::ALL
+            .into_iter()
+            .try_for_each(|path| path.costs.show(path.name, f))
+    }
+}
+
+impl debugfs::Reader for Calibration {
+    fn read_from_slice(&self, _reader: &mut UserSliceReader) -> Result {
+        for path in paths::ALL {
+            path.costs.reset();
+        }
+        self.0.calibrate();
+        Ok(())
+    }
+}
+
+/// `debug/*_delay_us`.
 #[cfg(CONFIG_PARCALL_DEBUG)]
-struct CallerDelay;
+struct Delay(&'static settings::Setting);
 
 #[cfg(CONFIG_PARCALL_DEBUG)]
-impl debugfs::Writer for CallerDelay {
+impl debugfs::Writer for Delay {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("{}\n", settings::CALLER_DELAY_US.get()))
+        f.write_fmt(fmt!("{}\n", self.0.get()))
     }
 }
 
 #[cfg(CONFIG_PARCALL_DEBUG)]
-impl debugfs::Reader for CallerDelay {
-    fn read_from_slice(&self, reader: &mut kernel::uaccess::UserSliceReader) -> Result {
+impl debugfs::Reader for Delay {
+    fn read_from_slice(&self, reader: &mut UserSliceReader) -> Result {
         let mut delay = kernel::sync::atomic::Atomic::<u64>::new(0);
         delay.read_from_slice(reader)?;
-        settings::CALLER_DELAY_US.set((*delay.get_mut()).min(1_000_000));
+        self.0.set((*delay.get_mut()).min(1_000_000));
         Ok(())
+    }
+}
+
+/// The files for tests.
+#[cfg(CONFIG_PARCALL_DEBUG)]
+struct Debug {
+    _caller_delay: Pin<KBox<debugfs::File<Delay>>>,
+    _helper_delay: Pin<KBox<debugfs::File<Delay>>>,
+    _spawn: Pin<KBox<debugfs::File<Spawn>>>,
+}
+
+#[cfg(CONFIG_PARCALL_DEBUG)]
+impl Debug {
+    fn new(parent: &debugfs::Dir, engine: Arc<Engine>) -> Result<Self> {
+        let dir = parent.subdir(c"debug");
+        let delay = |name, setting| {
+            let file = dir.read_write_file::<_, Error>(name, Ok(Delay(setting)));
+            KBox::pin_init(file, GFP_KERNEL)
+        };
+        Ok(Self {
+            _caller_delay: delay(c"caller_delay_us", &settings::CALLER_DELAY_US)?,
+            _helper_delay: delay(c"helper_delay_us", &settings::HELPER_DELAY_US)?,
+            _spawn: KBox::pin_init(
+                dir.read_write_file(c"spawn", Spawn::new(engine)),
+                GFP_KERNEL,
+            )?,
+        })
     }
 }
 
@@ -132,16 +187,21 @@ impl debugfs::Reader for CallerDelay {
 pub(crate) struct Control {
     _sysctl: KVec<Registration>,
     _stats: Pin<KBox<debugfs::File<Stats>>>,
+    _calibration: Pin<KBox<debugfs::File<Calibration>>>,
     #[cfg(CONFIG_PARCALL_DEBUG)]
-    _caller_delay: Pin<KBox<debugfs::File<CallerDelay>>>,
+    _debug: Debug,
     _debugfs: debugfs::Dir,
 }
 
 impl Control {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(engine: Arc<Engine>) -> Result<Self> {
         let debugfs = debugfs::Dir::new(c"parcall");
         let stats = KBox::pin_init(
             debugfs.read_only_file::<_, Error>(c"stats", Ok(Stats)),
+            GFP_KERNEL,
+        )?;
+        let calibration = KBox::pin_init(
+            debugfs.read_write_file::<_, Error>(c"calibration", Ok(Calibration(engine.clone()))),
             GFP_KERNEL,
         )?;
 
@@ -153,13 +213,9 @@ impl Control {
         Ok(Self {
             _sysctl: sysctl,
             _stats: stats,
+            _calibration: calibration,
             #[cfg(CONFIG_PARCALL_DEBUG)]
-            _caller_delay: KBox::pin_init(
-                debugfs
-                    .subdir(c"debug")
-                    .read_write_file::<_, Error>(c"caller_delay_us", Ok(CallerDelay)),
-                GFP_KERNEL,
-            )?,
+            _debug: Debug::new(&debugfs, engine.clone())?,
             _debugfs: debugfs,
         })
     }

@@ -12,12 +12,16 @@ use kernel::{
     sync::Arc, //
 };
 
+mod calibrate;
 #[allow(unreachable_pub)] // On the host it is a module of the library in `model/`.
 mod claims;
 mod helpers;
 mod job;
 
-pub(crate) use job::Call;
+pub(crate) use job::{
+    Call,
+    Job, //
+};
 
 /// Who works on a chunk.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,7 +7,8 @@
 use crate::{
     engine::{
         Call,
-        Engine, //
+        Engine,
+        Job, //
     },
     paths::{
         self,
@@ -22,6 +23,7 @@ use crate::{
     }, //
 };
 use core::{
+    mem::ManuallyDrop,
     ops::Range,
     ptr::NonNull, //
 };
@@ -35,8 +37,7 @@ use kernel::{
     sync::{
         Arc,
         ArcBorrow, //
-    },
-    types::ForeignOwnable, //
+    }, //
 };
 
 /// Returns what the current task asks for.
@@ -206,8 +207,21 @@ extern "C" fn exceeds(on: bool, workers: c_uint) -> bool {
     policy::exceeds(on, workers.into())
 }
 
-/// What C keeps of a fork's job.
-type ForkCall = KBox<Call<fork::Fork>>;
+/// What C keeps of a fork's job: a reference that counts, the caller's.
+type ForkJob = Job<fork::Fork>;
+
+/// Returns the call whose job C keeps.
+///
+/// # Safety
+///
+/// `job` must be from [`fork_begin`]. The call must be dropped once, in [`fork_end`], after which
+/// `job` must not be used any more.
+unsafe fn fork_call(job: *mut c_void) -> ManuallyDrop<Call<fork::Fork>> {
+    // SAFETY: By the safety requirements, the pointer has the reference that `fork_begin` has left.
+    let job = unsafe { Arc::from_raw(job.cast::<ForkJob>()) };
+
+    ManuallyDrop::new(Call::of(job))
+}
 
 /// Begins a job; see `struct parcall_ops`.
 ///
@@ -229,8 +243,10 @@ unsafe extern "C" fn fork_begin(
         nr_pages as u64,
         nr_vmas as usize,
     )
-    .and_then(|call| KBox::new(call, GFP_KERNEL).ok())
-    .map_or(core::ptr::null_mut(), ForkCall::into_foreign)
+    .map_or(core::ptr::null_mut(), |call| {
+        let call = ManuallyDrop::new(call);
+        Arc::as_ptr(call.job()).cast_mut().cast()
+    })
 }
 
 /// Hands addresses of an area over; see `struct parcall_ops`.
@@ -247,7 +263,7 @@ unsafe extern "C" fn fork_add(
     end: c_ulong,
 ) -> bool {
     // SAFETY: The hooks pass what `fork_begin` returned, and have not called `fork_end`.
-    let call = unsafe { ForkCall::borrow(job) };
+    let call = unsafe { fork_call(job) };
 
     // INVARIANT: The forking task holds the locks, and both areas, until `fork_end` has returned.
     call.add(Areas { dst, src }, start..end)
@@ -260,7 +276,7 @@ unsafe extern "C" fn fork_add(
 /// `job` must be from [`fork_begin`], and not have ended.
 unsafe extern "C" fn fork_drain(job: *mut c_void) -> c_int {
     // SAFETY: As in `fork_add`.
-    let call = unsafe { ForkCall::borrow(job) };
+    let call = unsafe { fork_call(job) };
 
     from_result(|| call.drain().map(|()| 0))
 }
@@ -272,7 +288,7 @@ unsafe extern "C" fn fork_drain(job: *mut c_void) -> c_int {
 /// `job` must be from [`fork_begin`], and not have ended.
 unsafe extern "C" fn fork_end(job: *mut c_void) {
     // SAFETY: As in `fork_add`; the hooks do not use it any more.
-    drop(unsafe { ForkCall::from_foreign(job) });
+    drop(ManuallyDrop::into_inner(unsafe { fork_call(job) }));
 }
 
 /// While it exists, the C hooks use the engine.

@@ -10,17 +10,24 @@
 //! - [`hooks`]: all that passes between the C hooks and this module.
 //! - [`paths`]: for each kind of call, what a chunk of it is, and how it is run.
 //! - [`engine`]: jobs, how they are claimed, and the helpers that work on them.
-//! - [`policy`]: which calls are split, over how many CPUs, into how large chunks.
-//! - [`settings`], [`stats`] and [`trace`]: numbers that are set, counted and traced.
+//! - [`policy`]: which calls are split, over how many CPUs, into how large chunks; [`costs`]: what it
+//!   knows of the machine, and has learned of calls.
+//! - [`settings`], [`stats`] and [`trace`]: numbers that are set, counted and traced; [`faults`]: what
+//!   is made to go wrong, for tests.
+//! - `spawn`: measures how work gets to other CPUs and back; for tests, too.
 
 use kernel::prelude::*;
 
 mod control;
+mod costs;
 mod engine;
+mod faults;
 mod hooks;
 mod paths;
 mod policy;
 mod settings;
+#[cfg(CONFIG_PARCALL_DEBUG)]
+mod spawn;
 mod stats;
 mod trace;
 
@@ -42,8 +49,9 @@ struct Parcall {
 impl kernel::Module for Parcall {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let engine = engine::Owner::new()?;
+        engine.share().calibrate();
         let hooks = hooks::Registration::new(engine.share())?;
-        let control = control::Control::new()?;
+        let control = control::Control::new(engine.share())?;
 
         Ok(Self {
             _control: control,

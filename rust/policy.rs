@@ -3,6 +3,11 @@
 //! Which calls are split, over how many CPUs, into how large chunks.
 
 use crate::{
+    costs::{
+        Costs,
+        Verdict,
+        MACHINE, //
+    },
     settings::{
         self,
         PathSettings, //
@@ -13,6 +18,7 @@ use crate::{
     }, //
 };
 use core::ops::RangeInclusive;
+use kernel::sync::LockMap;
 
 /// The most CPUs in one call, unless an administrator asks for more.
 const AUTO_WORKERS: u64 = 16;
@@ -42,9 +48,30 @@ pub(crate) struct Path {
     pub(crate) defaults: Defaults,
     /// Whether a caller that is killed leaves the rest of its work undone.
     pub(crate) killable: bool,
+    /// What was learned of its calls.
+    pub(crate) costs: Costs,
+    /// Held by helpers while they work, for lockdep.
+    pub(crate) lock: LockMap,
 }
 
 impl Path {
+    pub(crate) const fn new(
+        name: &'static str,
+        id: kernel::bindings::parcall_path,
+        defaults: Defaults,
+        killable: bool,
+    ) -> Self {
+        Self {
+            name,
+            settings: PathSettings::new(),
+            stats: PathStats::new(id),
+            defaults,
+            killable,
+            costs: Costs::new(),
+            lock: LockMap::new(c"parcall"),
+        }
+    }
+
     /// Plans a call of `bytes` on up to `cpus` CPUs, or counts why it is to be serial.
     pub(crate) fn plan(&self, caller: Caller, bytes: u64, cpus: u64) -> Option<Plan> {
         self.stats.calls.inc();
@@ -63,7 +90,47 @@ impl Path {
             return Err(Reason::Quota);
         }
         let request = caller.request.within(caller.cpu_limit);
-        Plan::new(&request, &self.settings, &self.defaults, bytes, cpus).ok_or(Reason::Small)
+        let mut plan = Plan::new(&request, &self.settings, &self.defaults, bytes, cpus)
+            .ok_or(Reason::Small)?;
+        if request.mode != Mode::Forced {
+            plan.automatic = self.is_worth(bytes)?;
+        }
+        Ok(plan)
+    }
+
+    /// Returns whether it is by what was learned, and not set, that a call is worth to be split.
+    fn is_worth(&self, bytes: u64) -> Result<bool, Reason> {
+        let (min_bytes, chunk_bytes) = (
+            self.settings.min_bytes.get(),
+            self.settings.chunk_bytes.get(),
+        );
+        if min_bytes != 0 || chunk_bytes != 0 {
+            let large = bytes >= or(min_bytes, self.defaults.min_bytes);
+            return large.then_some(false).ok_or(Reason::Small);
+        }
+        match self.costs.judge(&MACHINE, bytes, self.defaults.min_bytes) {
+            Verdict::Split => Ok(true),
+            Verdict::Small => Err(Reason::Small),
+            Verdict::Backoff => Err(Reason::Backoff),
+        }
+    }
+
+    /// Learns from a call that was split by a plan, and that would have taken its caller alone
+    /// `serial_ns`, but has taken it `taken_ns`.
+    pub(crate) fn learn(&self, plan: &Plan, serial_ns: u64, taken_ns: u64) {
+        self.costs.learn(plan.bytes, serial_ns);
+        if plan.automatic {
+            self.costs.judged(plan.bytes, taken_ns >= serial_ns);
+        }
+    }
+}
+
+/// What is set, or else the default.
+fn or(set: u64, default: u64) -> u64 {
+    if set != 0 {
+        set
+    } else {
+        default
     }
 }
 
@@ -113,7 +180,7 @@ pub(crate) fn exceeds(on: bool, workers: u64) -> bool {
 
 /// What a path asks for where nothing else is set.
 pub(crate) struct Defaults {
-    /// From how many bytes on a call is worth to be split.
+    /// From how many bytes on a call is worth to be split, as long as nothing was learned.
     pub(crate) min_bytes: u64,
     /// How many bytes a chunk may have.
     pub(crate) chunk_bytes: RangeInclusive<u64>,
@@ -130,10 +197,14 @@ pub(crate) struct Plan {
     min_chunk: u64,
     /// The most to be claimed at a time, in units.
     max_chunk: u64,
+    /// What the call is worth.
+    bytes: u64,
+    /// Whether it is split by what was learned of others, and not since that was set.
+    automatic: bool,
 }
 
 impl Plan {
-    /// Plans a call of `bytes`; [`None`] if it is not worth to be split.
+    /// Plans a call of `bytes`; [`None`] if the caller is to be alone.
     fn new(
         request: &Request,
         path: &PathSettings,
@@ -141,15 +212,12 @@ impl Plan {
         bytes: u64,
         online_cpus: u64,
     ) -> Option<Self> {
-        let or = |set: u64, default: u64| if set != 0 { set } else { default };
-
         let width = [request.workers, settings::MAX_WORKERS.get()]
             .into_iter()
             .filter(|&workers| workers != 0)
             .min()
             .unwrap_or(online_cpus.min(AUTO_WORKERS));
-        let small = bytes < or(path.min_bytes.get(), defaults.min_bytes);
-        if width < 2 || small && request.mode != Mode::Forced {
+        if width < 2 {
             return None;
         }
 
@@ -161,6 +229,8 @@ impl Plan {
             helpers: (width.min(MAX_WORKERS) - 1) as u32,
             min_chunk,
             max_chunk: max_chunk.max(min_chunk),
+            bytes,
+            automatic: false,
         })
     }
 
@@ -209,8 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn small_calls_and_single_cpus_stay_serial() {
-        assert!(plan(999, 8).is_none());
+    fn single_cpus_stay_serial() {
         assert!(plan(1_000_000, 1).is_none());
         assert_eq!(plan(1000, 8).unwrap().helpers, 7);
         assert_eq!(plan(1000, 4096).unwrap().helpers, AUTO_WORKERS as u32 - 1);
@@ -218,11 +287,9 @@ mod tests {
 
     #[test]
     fn settings_override_defaults() {
-        PATH.min_bytes.set(1);
         PATH.chunk_bytes.set(50);
         settings::MAX_WORKERS.set(3);
         let plan = plan(1, 8).unwrap();
-        PATH.min_bytes.set(0);
         PATH.chunk_bytes.set(0);
         settings::MAX_WORKERS.set(0);
 
@@ -232,10 +299,43 @@ mod tests {
     }
 
     #[test]
+    fn settings_override_what_was_learned() {
+        static PATH: Path = Path::new("test", 0, DEFAULTS, false);
+        let worth = |bytes| PATH.is_worth(bytes).ok();
+
+        assert_eq!(worth(999), None);
+        assert_eq!(worth(1000), Some(true));
+        PATH.costs.judged(1000, true);
+        assert!(matches!(PATH.is_worth(1000), Err(Reason::Backoff)));
+        PATH.settings.min_bytes.set(10);
+        PATH.costs.judged(10, true);
+        assert_eq!(worth(9), None);
+        assert_eq!(worth(10), Some(false));
+        PATH.settings.min_bytes.set(0);
+        PATH.settings.chunk_bytes.set(50);
+        assert_eq!(worth(999), None);
+        assert_eq!(worth(1000), Some(false));
+    }
+
+    #[test]
+    fn what_was_split_by_a_setting_is_not_judged() {
+        static PATH: Path = Path::new("test", 0, DEFAULTS, false);
+        let mut plan = plan(1000, 8).unwrap();
+        let (long, longer) = (1_000_000_000, 2_000_000_000);
+
+        PATH.learn(&plan, long, longer);
+        assert_eq!(PATH.is_worth(1000).ok(), Some(true));
+        plan.automatic = true;
+        PATH.learn(&plan, long, longer);
+        assert!(matches!(PATH.is_worth(1000), Err(Reason::Backoff)));
+        PATH.learn(&plan, longer, long);
+        assert_eq!(PATH.is_worth(1000).ok(), Some(true));
+    }
+
+    #[test]
     fn callers_cap_the_workers() {
         assert_eq!(plan_as(Mode::Default, 3, 1000, 8).unwrap().helpers, 2);
         assert!(plan_as(Mode::On, 1, 1000, 8).is_none());
-        assert!(plan_as(Mode::On, 3, 999, 8).is_none());
         assert_eq!(plan_as(Mode::Forced, 3, 1, 8).unwrap().helpers, 2);
         assert!(plan_as(Mode::Forced, 1, 1, 8).is_none());
     }

@@ -11,7 +11,7 @@ use kernel::sync::atomic::{
 pub(crate) struct Setting(Atomic<u64>);
 
 impl Setting {
-    const fn new(value: u64) -> Self {
+    pub(crate) const fn new(value: u64) -> Self {
         Self(Atomic::new(value))
     }
 
@@ -57,3 +57,6 @@ pub(crate) static IDLE_ONLY: Setting = Setting::new(1);
 /// For how many microseconds a caller leaves the work to its helpers, before it joins in.
 #[cfg(CONFIG_PARCALL_DEBUG)]
 pub(crate) static CALLER_DELAY_US: Setting = Setting::new(0);
+/// For how many microseconds a helper that has claimed a chunk waits, before it works on it.
+#[cfg(CONFIG_PARCALL_DEBUG)]
+pub(crate) static HELPER_DELAY_US: Setting = Setting::new(0);

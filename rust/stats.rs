@@ -71,6 +71,8 @@ path_stats! {
     serial_quota,
     /// Calls left serial: too little work.
     serial_small,
+    /// Calls left serial: others of this size have not gained lately.
+    serial_backoff,
     /// Calls left serial: no idle CPU that the caller may use.
     serial_busy,
     /// Calls left serial: helpers could not have worked as the caller.
@@ -104,6 +106,7 @@ pub(crate) enum Reason {
     NoMemory = bindings::parcall_reason_PARCALL_REASON_NOMEM,
     Chunk = bindings::parcall_reason_PARCALL_REASON_CHUNK,
     Quota = bindings::parcall_reason_PARCALL_REASON_QUOTA,
+    Backoff = bindings::parcall_reason_PARCALL_REASON_BACKOFF,
 }
 
 impl PathStats {
@@ -117,6 +120,7 @@ impl PathStats {
             Reason::NoMemory => &self.serial_nomem,
             Reason::Chunk => &self.replayed,
             Reason::Quota => &self.serial_quota,
+            Reason::Backoff => &self.serial_backoff,
         };
         counter.inc();
         trace::decline(self.path as i32, reason as i32);

@@ -13,7 +13,10 @@
 //! work items of the CPU from running. There is no need for a rescuer, since callers get along
 //! without helpers.
 
-use crate::settings;
+use crate::{
+    faults::Fault,
+    settings, //
+};
 use kernel::{
     cpu::{
         nr_cpu_ids,
@@ -88,6 +91,17 @@ impl Helper {
             && (!settings::IDLE_ONLY.is_on() || self.cpu.is_idle())
     }
 
+    /// Returns how far away the CPU is from another.
+    fn distance_to(&self, cpu: CpuId) -> Distance {
+        if self.cpu.shares_cache_with(cpu) {
+            Distance::Cache
+        } else if self.cpu.node() == cpu.node() {
+            Distance::Node
+        } else {
+            Distance::Far
+        }
+    }
+
     /// Puts the job into the slot, unless there is one.
     fn take_on(&self, job: &Arc<dyn Help>) -> bool {
         let mut slot = self.job.lock();
@@ -108,6 +122,16 @@ impl WorkItem for Helper {
             job.help(&job, enlisted);
         }
     }
+}
+
+/// How far apart two CPUs are.
+#[derive(Clone, Copy, PartialEq)]
+enum Distance {
+    /// They share a cache.
+    Cache,
+    /// They share a memory node.
+    Node,
+    Far,
 }
 
 /// The helpers of all CPUs, in the order of the CPUs.
@@ -139,21 +163,38 @@ impl Helpers {
 
     /// Enlists one helper for a job that `task` called.
     ///
-    /// CPUs are tried in turn from `cursor` on, which is moved behind the one that is taken. Returns
-    /// whether there was one.
-    pub(super) fn enlist(&self, job: &Arc<dyn Help>, task: &Task, cursor: &Atomic<u32>) -> bool {
+    /// Those that share a cache with the CPU `home` are tried first, and then those of its memory
+    /// node; in turn from `cursor` on, which is moved behind the one that is taken. Returns whether
+    /// there was one.
+    pub(super) fn enlist(
+        &self,
+        job: &Arc<dyn Help>,
+        task: &Task,
+        home: CpuId,
+        cursor: &Atomic<u32>,
+    ) -> bool {
+        if Fault::Enlist.is_due() {
+            return false;
+        }
         let from = cursor.load(Relaxed) as usize;
         let (before, after) = self
             .helpers
             .split_at_checked(from)
             .unwrap_or((&[], &self.helpers));
 
-        for helper in [after, before].into_iter().flatten() {
-            if helper.is_fit_for(task) && helper.take_on(job) {
-                cursor.store(helper.cpu.as_u32() + 1, Relaxed);
-                // A helper that is queued already has not started, and finds the job all the same.
-                let _ = self.queue.enqueue_on(helper.cpu, helper.clone());
-                return true;
+        // Each is looked at closely once: whether a CPU is idle is in memory that others write.
+        for distance in [Distance::Cache, Distance::Node, Distance::Far] {
+            for helper in [after, before].into_iter().flatten() {
+                if helper.distance_to(home) == distance
+                    && helper.is_fit_for(task)
+                    && helper.take_on(job)
+                {
+                    cursor.store(helper.cpu.as_u32() + 1, Relaxed);
+                    // A helper that is queued already has not started, and finds the job all the
+                    // same.
+                    let _ = self.queue.enqueue_on(helper.cpu, helper.clone());
+                    return true;
+                }
             }
         }
         false

@@ -15,6 +15,14 @@ use super::{
     Work, //
 };
 use crate::{
+    costs::{
+        self,
+        MACHINE, //
+    },
+    faults::{
+        self,
+        Fault, //
+    },
     policy::{
         Path,
         Plan, //
@@ -24,6 +32,7 @@ use crate::{
 };
 use core::ops::Range;
 use kernel::{
+    cpu::CpuId,
     memcg::MemCgroup,
     new_spinlock,
     prelude::*,
@@ -51,14 +60,6 @@ const FANOUT: u32 = 2;
 
 /// How many chunks are to be published before the caller looks for helpers again.
 const ENLIST_PAUSE: u64 = 16;
-
-/// How long a helper waits for more work to be published. It has an idle CPU for itself, and to
-/// enlist it again costs the caller more: while the caller sets up small areas, a chunk of them may
-/// take 100 microseconds and more.
-const HELPER_SPIN: Delta = Delta::from_micros(300);
-
-/// How long a caller spins for the last chunks, before it sleeps. About what it takes to sleep.
-const JOIN_SPIN: Delta = Delta::from_micros(20);
 
 /// How many parts of chunks helpers may decline; from then on the caller is alone.
 const DECLINED_MAX: usize = 32;
@@ -115,8 +116,9 @@ impl Declined {
     }
 }
 
+/// What a call's caller and its helpers share, and all there is of a job on the heap.
 #[pin_data]
-struct Job<W> {
+pub(crate) struct Job<W> {
     engine: Arc<Engine>,
     path: &'static Path,
     plan: Plan,
@@ -133,6 +135,13 @@ struct Job<W> {
     charged_ns: Atomic<u64>,
     /// How long the caller has waited for chunks, in nanoseconds.
     waited_ns: Atomic<u64>,
+    /// For how long the caller has worked on chunks, in nanoseconds, and how much that was.
+    worked_ns: Atomic<u64>,
+    worked_units: Atomic<u64>,
+    /// How long all of that has taken it, and what it takes to share the work.
+    taken_ns: Atomic<u64>,
+    /// The CPU that the call came from, near which helpers are to be.
+    home: CpuId,
     /// The CPU from which on to look for the next helper.
     cursor: Atomic<u32>,
     /// The position from which on the caller looks for helpers while it publishes.
@@ -157,6 +166,12 @@ impl<W: Work> Job<W> {
     /// Tells the job from others, in traces.
     fn id(&self) -> u64 {
         core::ptr::from_ref(self).addr() as u64
+    }
+
+    /// Counts time that the caller has spent on the job, since it began to.
+    fn takes_since(&self, begun: Instant<Monotonic>) {
+        self.taken_ns
+            .add(begun.elapsed().as_nanos() as u64, Relaxed);
     }
 
     /// Counts and traces a chunk that was worked on.
@@ -188,7 +203,8 @@ impl<W: Work> Job<W> {
             self.helpers.fetch_sub(1, Relaxed);
             return true;
         }
-        let enlisted = self.engine.helpers.enlist(this, &self.task, &self.cursor);
+        let helpers = &self.engine.helpers;
+        let enlisted = helpers.enlist(this, &self.task, self.home, &self.cursor);
         if enlisted {
             self.path.stats.helpers_asked.inc();
         } else {
@@ -232,10 +248,25 @@ impl<W: Work> Job<W> {
         Ok(reserved)
     }
 
+    /// Works on a chunk as a helper. A reservation to decline goes with it; returns whether there
+    /// still is one.
+    fn help_with(&self, chunk: Range<u64>) -> bool {
+        faults::delay_helper();
+        if Fault::Chunk.is_due() {
+            self.declined.lock().push(chunk.clone());
+            self.worked_on(chunk, Role::Helper);
+            return false;
+        }
+        // Under the locks that the caller holds until it has joined.
+        let _held = self.path.lock.acquire();
+        self.run_chunk(chunk, Role::Helper) == Ok(true)
+    }
+
     /// Works on chunks until there is nothing left to claim.
     ///
     /// The CPU time since `charged` is reported with each chunk, before the caller may return.
     fn work_as_helper(&self, mut charged: Delta) {
+        let patience = MACHINE.helper_spin();
         let mut waiting: Option<Instant<Monotonic>> = None;
         let mut reserved = false;
 
@@ -249,7 +280,7 @@ impl<W: Work> Job<W> {
             match self.claim() {
                 Claim::Chunk(chunk) => {
                     waiting = None;
-                    reserved = self.run_chunk(chunk.range(), Role::Helper) == Ok(true);
+                    reserved = self.help_with(chunk.range());
                     let now = kernel::current!().cpu_time();
                     self.helper_ns
                         .add((now - charged).as_nanos() as u64, Relaxed);
@@ -257,7 +288,7 @@ impl<W: Work> Job<W> {
                 }
                 Claim::Later => {
                     let since = *waiting.get_or_insert_with(Instant::now);
-                    if since.elapsed() > HELPER_SPIN || kernel::current!().need_resched() {
+                    if since.elapsed() > patience || kernel::current!().need_resched() {
                         break;
                     }
                     cpu_relax();
@@ -289,7 +320,7 @@ impl<W: Work> Help for Job<W> {
             self.path.stats.helpers_revoked.inc();
         } else {
             self.path.stats.helpers_started.inc();
-            let cpu = kernel::cpu::CpuId::current().as_u32();
+            let cpu = CpuId::current().as_u32();
             trace::helper_start(self.id(), cpu, enlisted.elapsed().as_nanos() as u64);
             let since = kernel::current!().cpu_time();
             as_nice_as(&self.task, || {
@@ -310,6 +341,15 @@ pub(crate) struct Call<W: Work> {
 }
 
 impl<W: Work> Call<W> {
+    /// Returns the call of a job that has been made and not ended.
+    pub(crate) fn of(job: Arc<Job<W>>) -> Self {
+        Self { job }
+    }
+
+    pub(crate) fn job(&self) -> &Arc<Job<W>> {
+        &self.job
+    }
+
     /// Makes a job of the current task's call, of about `units`; [`None`] if no CPU is there to help,
     /// or no memory.
     pub(crate) fn begin(
@@ -319,13 +359,14 @@ impl<W: Work> Call<W> {
         units: u64,
         work: impl FnOnce() -> Result<W>,
     ) -> Option<Self> {
+        let begun = Instant::<Monotonic>::now();
         let task = ARef::from(&**kernel::current!());
         if !engine.helpers.any_fit_for(&task) {
             path.stats.decline(Reason::Busy);
             return None;
         }
 
-        let cursor = kernel::cpu::CpuId::current().as_u32() + 1;
+        let home = CpuId::current();
         let job = work().and_then(|work| {
             Arc::pin_init(
                 pin_init!(Job {
@@ -340,7 +381,11 @@ impl<W: Work> Call<W> {
                     helper_ns: Atomic::new(0),
                     charged_ns: Atomic::new(0),
                     waited_ns: Atomic::new(0),
-                    cursor: Atomic::new(cursor),
+                    worked_ns: Atomic::new(0),
+                    worked_units: Atomic::new(0),
+                    taken_ns: Atomic::new(0),
+                    home,
+                    cursor: Atomic::new(home.as_u32() + 1),
                     enlist_from: Atomic::new(0),
                     declined <- new_spinlock!(Declined::new()),
                     idle <- Completion::new(),
@@ -356,6 +401,7 @@ impl<W: Work> Call<W> {
                 // There is no work yet, but until the first helper has woken up there will be.
                 let this: Arc<dyn Help> = job.clone();
                 job.enlist_one(&this);
+                job.takes_since(begun);
                 Some(Self { job })
             }
             Err(_) => {
@@ -380,9 +426,13 @@ impl<W: Work> Call<W> {
         self.job.claims.publish(limit, false);
         // Looking for idle CPUs takes a while. Where there was none, do not look again until there
         // is a lot more work.
-        if limit >= self.job.enlist_from.load(Relaxed) && !self.enlist() {
-            let from = limit + ENLIST_PAUSE * self.job.plan.min_chunk();
-            self.job.enlist_from.store(from, Relaxed);
+        if limit >= self.job.enlist_from.load(Relaxed) && self.job.wants_helpers() {
+            let begun = Instant::now();
+            if !self.enlist() {
+                let from = limit + ENLIST_PAUSE * self.job.plan.min_chunk();
+                self.job.enlist_from.store(from, Relaxed);
+            }
+            self.job.takes_since(begun);
         }
     }
 
@@ -391,15 +441,19 @@ impl<W: Work> Call<W> {
     /// Where it stops before that, all is done up to there, and some may be behind; nothing more can
     /// be published. What nobody has claimed when the caller is killed is replayed, too.
     pub(crate) fn complete(&self, limit: u64) -> Result<(), Stopped> {
+        let begun = Instant::now();
         self.job.claims.publish(limit, true);
         self.enlist();
+        self.job.takes_since(begun);
         #[cfg(CONFIG_PARCALL_DEBUG)]
         self.leave_to_helpers();
+        let begun = Instant::now();
         let rest = self.claim_all();
         // Until then parts are declined, in no order.
         self.join();
         rest.and_then(|rest| self.replay_all(rest))
             .inspect_err(|_| self.job.claims.close())
+            .inspect(|()| self.job.takes_since(begun))
     }
 
     /// Works on chunks until there is nothing left to claim. Returns what else there is to do, which
@@ -412,10 +466,15 @@ impl<W: Work> Call<W> {
                 self.job.declined.lock().unreserve();
                 return Ok(self.job.claims.unclaimed());
             };
+            let begun = Instant::<Monotonic>::now();
             reserved = self
                 .job
                 .run_chunk(chunk.range(), Role::Caller)
                 .inspect_err(|_| self.job.claims.close())?;
+            let worked = begun.elapsed().as_nanos() as u64;
+            self.job.worked_ns.add(worked, Relaxed);
+            let range = chunk.range();
+            self.job.worked_units.add(range.end - range.start, Relaxed);
         }
         // There is no place to decline into.
         match self
@@ -445,6 +504,21 @@ impl<W: Work> Call<W> {
         self.job.work.replay(rest)
     }
 
+    /// Lets policy know what the call has cost, unless it ended early.
+    fn learn(&self) {
+        let job = &self.job;
+        let units = job.claims.published();
+        let worked_units = job.worked_units.load(Relaxed);
+
+        if job.claims.is_closed() || worked_units < job.plan.min_chunk() {
+            return;
+        }
+        // What the helpers have done, at the rate at which the caller has worked.
+        let serial_ns = costs::scale(job.worked_ns.load(Relaxed), worked_units, units);
+        let taken_ns = job.taken_ns.load(Relaxed);
+        job.path.learn(&job.plan, serial_ns, taken_ns);
+    }
+
     fn enlist(&self) -> bool {
         if !self.job.wants_helpers() {
             return true;
@@ -467,10 +541,14 @@ impl<W: Work> Call<W> {
     /// must be nothing left to claim.
     fn join(&self) {
         let since = Instant::<Monotonic>::now();
+        let patience = MACHINE.join_spin();
 
+        drop(self.job.path.lock.acquire());
         self.job.claims.join(&self.job.idle, || {
             cpu_relax();
-            since.elapsed() < JOIN_SPIN && !kernel::current!().need_resched()
+            since.elapsed() < patience
+                && !kernel::current!().need_resched()
+                && !Fault::Join.is_due()
         });
 
         let waited = since.elapsed().as_nanos() as u64;
@@ -489,6 +567,7 @@ impl<W: Work> Drop for Call<W> {
     fn drop(&mut self) {
         let job = &self.job;
 
+        self.learn();
         job.claims.close();
         self.join();
         trace::join(

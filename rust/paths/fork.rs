@@ -22,9 +22,7 @@ use crate::{
     policy::{
         self,
         Defaults, //
-    },
-    settings::PathSettings,
-    stats::PathStats, //
+    }, //
 };
 use core::ops::Range;
 use kernel::{
@@ -46,17 +44,16 @@ use kernel::{
 pub(crate) const PAGE_TABLE_BYTES: usize = PAGE_SIZE / size_of::<u64>() * PAGE_SIZE;
 
 /// The fork path.
-pub(crate) static FORK: policy::Path = policy::Path {
-    name: "fork",
-    settings: PathSettings::new(),
-    stats: PathStats::new(bindings::parcall_path_PARCALL_FORK),
-    defaults: Defaults {
+pub(crate) static FORK: policy::Path = policy::Path::new(
+    "fork",
+    bindings::parcall_path_PARCALL_FORK,
+    Defaults {
         min_bytes: 16 << 20,
         chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
         unit: PAGE_SIZE as u64,
     },
-    killable: true,
-};
+    true,
+);
 
 /// How many parts there may be beyond one for each area. Parts of an area are a gigabyte at least.
 const EXTRA_PARTS: usize = 256;

@@ -3,4 +3,6 @@
 //! One module a benchmark.
 
 pub mod control;
+pub mod cost;
 pub mod fork;
+pub mod spawn;

@@ -26,11 +26,17 @@ enum Bench {
     Fork(benches::fork::Args),
     /// Work whose speed-up is known: what shows whether speed-ups can be measured here.
     Control(benches::control::Args),
+    /// CPU time of forks, and what they take from tasks that keep the CPUs busy.
+    Cost(benches::cost::Args),
+    /// Getting others to work, and joining them, by several means: what each step takes.
+    Spawn(benches::spawn::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
         Bench::Control(args) => benches::control::run(&args),
+        Bench::Cost(args) => benches::cost::run(&args),
+        Bench::Spawn(args) => benches::spawn::run(&args),
     }
 }

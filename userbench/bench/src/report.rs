@@ -10,7 +10,7 @@ use common::{
     size::Size,
 };
 use serde::Serialize;
-use std::{fs, io};
+use std::fs;
 
 /// One line of the results.
 #[derive(Serialize)]
@@ -20,6 +20,17 @@ struct Line<'a, P: Serialize> {
     /// What else the benchmark was given.
     #[serde(flatten)]
     parameters: &'a P,
+}
+
+/// Writes results as JSON to a file, if there is one. Returns whether that is standard output.
+pub fn write_json(file: Option<&str>, lines: &impl Serialize) -> Result<bool> {
+    let json = || Ok::<_, serde_json::Error>(serde_json::to_string_pretty(lines)? + "\n");
+    match file {
+        Some("-") => print!("{}", json()?),
+        Some(file) => fs::write(file, json()?).context(file.to_string())?,
+        None => {}
+    }
+    Ok(file == Some("-"))
 }
 
 /// Prints a table, or the JSON where that goes to standard output, and writes the JSON elsewhere.
@@ -51,12 +62,7 @@ pub fn report<P: Serialize>(
         .map(|record| Line { record, parameters })
         .collect();
 
-    if let Some(file) = args.json.as_deref().filter(|&file| file != "-") {
-        fs::write(file, serde_json::to_string_pretty(&lines)? + "\n").context(file.to_string())?;
-    }
-    if args.json.as_deref() == Some("-") {
-        serde_json::to_writer_pretty(io::stdout(), &lines)?;
-        println!();
+    if write_json(args.json.as_deref(), &lines)? {
         return Ok(());
     }
 

@@ -34,7 +34,7 @@ pub struct Args {
 }
 
 #[derive(clap::Args, Serialize)]
-struct MemoryArgs {
+pub struct MemoryArgs {
     /// The pages that the memory is made of.
     #[arg(long, value_enum, default_value_t = Pages::Small)]
     pages: Pages,
@@ -63,15 +63,21 @@ enum Pages {
     Mixed,
 }
 
+impl MemoryArgs {
+    pub fn untouched(&self) -> bool {
+        self.untouched
+    }
+}
+
 /// Anonymous memory in one or more areas.
-struct Memory {
+pub struct Memory {
     start: NonNull<c_void>,
     mapped: NonZeroUsize,
     areas: Vec<(usize, usize)>,
 }
 
 impl Memory {
-    fn new(size: usize, args: &MemoryArgs) -> Result<Self> {
+    pub fn new(size: usize, args: &MemoryArgs) -> Result<Self> {
         let count = args.vmas as usize;
         let area = (size / count) & !(PAGE - 1);
         ensure!(area != 0, "{count} areas of no page each");
@@ -136,7 +142,7 @@ impl Memory {
     }
 
     /// Writes to each page, so that it is there, and is this process's alone.
-    fn touch(&self) {
+    pub fn touch(&self) {
         for &(addr, length) in &self.areas {
             for page in (addr..addr + length).step_by(PAGE) {
                 // SAFETY: The page is within our mapping, of which there are no references.
@@ -157,8 +163,9 @@ fn pointer(addr: usize) -> Result<NonNull<c_void>> {
     NonNull::new(addr as *mut c_void).context("null pointer")
 }
 
-/// Forks a child that does nothing, and returns how long fork() took in the parent.
-fn fork_once() -> Result<Duration> {
+/// Forks a child that does nothing, and returns how long fork() took in the parent, and what is to
+/// be found out right after.
+pub fn fork_once<T>(after: impl FnOnce() -> T) -> Result<(Duration, T)> {
     let watch = Stopwatch::start();
     // SAFETY: The child does nothing but exit.
     let child = match unsafe { fork() }.context("fork")? {
@@ -166,7 +173,7 @@ fn fork_once() -> Result<Duration> {
         ForkResult::Child => unsafe { nix::libc::_exit(0) },
         ForkResult::Parent { child } => child,
     };
-    let time = watch.stop();
+    let time = (watch.stop(), after());
 
     let status = waitpid(child, None).context("waitpid")?;
     ensure!(
@@ -183,7 +190,7 @@ pub fn run(args: &Args) -> Result<()> {
         if !args.memory.untouched {
             memory.touch();
         }
-        fork_once()
+        fork_once(|| ()).map(|(time, ())| time)
     })?;
     report("fork", args.size, &args.run, &args.memory, &samples)
 }
