@@ -2,4 +2,6 @@
 
 //! One module a benchmark.
 
+pub mod exit;
 pub mod fork;
+pub mod unmap;

@@ -24,10 +24,16 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// munmap() or madvise(MADV_DONTNEED) of much memory.
+    Unmap(benches::unmap::Args),
+    /// The end of a process with much memory, or its exec: the time until its parent has waited for it.
+    Exit(benches::exit::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Unmap(args) => benches::unmap::run(&args),
+        Bench::Exit(args) => benches::exit::run(&args),
     }
 }
