@@ -10,7 +10,8 @@ use crate::{
     hooks,
     paths::{
         self,
-        fork, //
+        fork,
+        unmap, //
     },
     policy,
     settings, //
@@ -88,7 +89,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 2] = [
+static KNOBS: [&[Knob]; 3] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -100,6 +101,7 @@ static KNOBS: [&[Knob]; 2] = [
         knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
     ],
     &path_knobs!("fork", fork::FORK),
+    &path_knobs!("unmap", unmap::UNMAP),
 ];
 
 struct Stats;

@@ -6,9 +6,10 @@ use crate::policy::Path;
 
 pub(crate) mod fork;
 pub(crate) mod range;
+pub(crate) mod unmap;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 1] = [&fork::FORK];
+pub(crate) static ALL: [&Path; 2] = [&fork::FORK, &unmap::UNMAP];
 
 /// Returns one of `enum parcall_path`.
 pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {

@@ -4,5 +4,7 @@
 
 pub mod control;
 pub mod cost;
+pub mod exit;
 pub mod fork;
 pub mod spawn;
+pub mod unmap;

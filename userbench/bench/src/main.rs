@@ -30,6 +30,10 @@ enum Bench {
     Cost(benches::cost::Args),
     /// Getting others to work, and joining them, by several means: what each step takes.
     Spawn(benches::spawn::Args),
+    /// munmap() or madvise(MADV_DONTNEED) of much memory.
+    Unmap(benches::unmap::Args),
+    /// The end of a process with much memory, or its exec: the time until its parent has waited for it.
+    Exit(benches::exit::Args),
 }
 
 fn main() -> Result<()> {
@@ -38,5 +42,7 @@ fn main() -> Result<()> {
         Bench::Control(args) => benches::control::run(&args),
         Bench::Cost(args) => benches::cost::run(&args),
         Bench::Spawn(args) => benches::spawn::run(&args),
+        Bench::Unmap(args) => benches::unmap::run(&args),
+        Bench::Exit(args) => benches::exit::run(&args),
     }
 }

@@ -37,18 +37,18 @@ pub struct Args {
 pub struct MemoryArgs {
     /// The pages that the memory is made of.
     #[arg(long, value_enum, default_value_t = Pages::Small)]
-    pages: Pages,
+    pub pages: Pages,
     /// Leave the memory alone between forks. Otherwise each page is written to, as in a process at
     /// work: then all pages are this process's alone, and writable, when it forks.
     #[arg(long)]
-    untouched: bool,
+    pub untouched: bool,
     /// How many areas of the same size the memory consists of, with a hole after each.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    vmas: u64,
+    pub vmas: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-enum Pages {
+pub enum Pages {
     /// 4 KiB pages only.
     #[value(name = "4k")]
     #[serde(rename = "4k")]
@@ -111,6 +111,11 @@ impl Memory {
         memory.advise(args.pages)?;
         memory.touch();
         Ok(memory)
+    }
+
+    /// All of it, with the holes, as an address and a length.
+    pub fn range(&self) -> (NonNull<c_void>, usize) {
+        (self.start, self.mapped.get())
     }
 
     fn advise(&self, pages: Pages) -> Result<()> {
