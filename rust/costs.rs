@@ -18,7 +18,7 @@ use kernel::{
 pub(crate) struct Machine {
     /// For how long enlisting a helper keeps the one who does.
     pub(crate) enlist_ns: Setting,
-    /// How long after that the helper starts.
+    /// How long after that has begun the helper starts.
     pub(crate) wake_ns: Setting,
     /// How long after the last helper has left a caller that sleeps goes on.
     pub(crate) join_ns: Setting,
@@ -37,17 +37,17 @@ impl Machine {
     }
 
     /// Returns whether a call that takes its caller so long is going to gain from a helper, by an
-    /// eighth at least: half of the work is done by the helper once that has started.
+    /// eighth at least: both work until the end, one from when it has enlisted the other, and that
+    /// from when it has started.
     fn pays(&self, serial_ns: u64) -> bool {
-        let helper_ns = self.enlist_ns.get() + self.wake_ns.get();
-        (serial_ns + helper_ns) / 2 + self.join_ns.get() <= serial_ns - serial_ns / 8
+        let late_ns = self.enlist_ns.get() + self.wake_ns.get();
+        (serial_ns + late_ns) / 2 + self.join_ns.get() <= serial_ns - serial_ns / 8
     }
 
     /// For how long a helper waits for more work to be published: about as long as the next few
     /// would take to start. It has an idle CPU for itself, and to enlist another costs the caller.
     pub(crate) fn helper_spin(&self) -> Delta {
-        let helper_ns = self.enlist_ns.get() + self.wake_ns.get();
-        Delta::from_nanos((8 * helper_ns).clamp(50_000, 500_000) as i64)
+        Delta::from_nanos((8 * self.wake_ns.get()).clamp(50_000, 500_000) as i64)
     }
 
     /// For how long a caller spins for the last chunks: as long as it takes to wake up from sleep.
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn spins_are_bounded() {
-        assert_eq!(machine().helper_spin().as_nanos(), 320_000);
+        assert_eq!(machine().helper_spin().as_nanos(), 280_000);
         assert_eq!(machine().join_spin().as_nanos(), 10_000);
         let slow = Machine::new(1_000_000, 1_000_000, 1_000_000);
         assert_eq!(slow.helper_spin().as_nanos(), 500_000);

@@ -27,8 +27,11 @@ use kernel::{
 };
 
 /// How often to measure, and how often no less for it to count.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 16;
 const ROUNDS_MIN: usize = 4;
+
+/// For how long to measure, on a machine that is busy.
+const BUDGET: Delta = Delta::from_millis(50);
 
 /// Between two rounds, for the CPUs to become idle.
 const PAUSE: Delta = Delta::from_millis(1);
@@ -81,13 +84,14 @@ fn typical(values: &mut [u64]) -> u64 {
 impl Engine {
     /// Measures the costs of the machine, and keeps what they are where CPUs are hardly ever idle.
     ///
-    /// It takes some tens of milliseconds, most of which it sleeps.
+    /// It takes some tens of milliseconds, most of which the caller sleeps.
     pub(crate) fn calibrate(&self) {
         let (mut enlist, mut wake, mut join) = ([0; ROUNDS], [0; ROUNDS], [0; ROUNDS]);
         let task = kernel::current!();
+        let since = Instant::<Monotonic>::now();
         let mut rounds = 0;
 
-        for _ in 0..ROUNDS {
+        while rounds < ROUNDS && since.elapsed() < BUDGET {
             fsleep(PAUSE);
             let home = CpuId::current();
             let cursor = Atomic::new(home.as_u32() + 1);
@@ -104,7 +108,7 @@ impl Engine {
             let joined = probe.elapsed_ns();
 
             enlist[rounds] = enlisted - begun;
-            wake[rounds] = probe.started_ns.load(Relaxed).saturating_sub(enlisted);
+            wake[rounds] = probe.started_ns.load(Relaxed) - begun;
             join[rounds] = joined.saturating_sub(probe.done_ns.load(Relaxed));
             rounds += 1;
         }

@@ -162,9 +162,12 @@ fn threads(helpers: usize) -> [u64; 4] {
     round.times(begun, spawned)
 }
 
+/// Where a thread of the pool finds the round that it is called for.
+type Slot = Arc<Mutex<Option<Arc<Round>>>>;
+
 /// Threads that sleep until there is a round for them.
 struct Pool {
-    members: Vec<(Arc<Mutex<Option<Arc<Round>>>>, JoinHandle<()>)>,
+    members: Vec<(Slot, JoinHandle<()>)>,
     stop: Arc<AtomicBool>,
 }
 
@@ -172,7 +175,7 @@ impl Pool {
     fn new(helpers: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let member = |_| {
-            let slot = Arc::new(Mutex::new(None::<Arc<Round>>));
+            let slot = Slot::default();
             let (own, stop) = (slot.clone(), stop.clone());
             let thread = thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
