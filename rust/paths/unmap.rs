@@ -9,25 +9,20 @@
 //! C side: `mm/parcall_unmap.c`.
 
 use super::fork::PAGE_TABLE_BYTES;
-use crate::{
-    policy::{
-        Defaults,
-        Path, //
-    },
-    settings::PathSettings,
-    stats::PathStats, //
+use crate::policy::{
+    Defaults,
+    Path, //
 };
 use kernel::bindings;
 
 /// The unmap path.
-pub(crate) static UNMAP: Path = Path {
-    name: "unmap",
-    settings: PathSettings::new(),
-    stats: PathStats::new(bindings::parcall_path_PARCALL_UNMAP),
-    defaults: Defaults {
+pub(crate) static UNMAP: Path = Path::new(
+    "unmap",
+    bindings::parcall_path_PARCALL_UNMAP,
+    Defaults {
         min_bytes: 8 << 20,
         chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
         unit: 1,
     },
-    killable: false,
-};
+    false,
+);
