@@ -6,7 +6,8 @@ use crate::{
     hooks,
     paths::{
         self,
-        fork, //
+        fork,
+        populate, //
     },
     policy,
     settings, //
@@ -82,7 +83,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 2] = [
+static KNOBS: [&[Knob]; 3] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -94,6 +95,7 @@ static KNOBS: [&[Knob]; 2] = [
         knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
     ],
     &path_knobs!("fork", fork::FORK),
+    &path_knobs!("populate", populate::POPULATE),
 ];
 
 struct Stats;

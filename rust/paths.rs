@@ -5,10 +5,11 @@
 use crate::policy::Path;
 
 pub(crate) mod fork;
+pub(crate) mod populate;
 pub(crate) mod range;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 1] = [&fork::FORK];
+pub(crate) static ALL: [&Path; 2] = [&fork::FORK, &populate::POPULATE];
 
 /// Returns one of `enum parcall_path`.
 pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {
