@@ -6,6 +6,7 @@ use crate::{
     hooks,
     paths::{
         self,
+        exec,
         fork,
         populate, //
     },
@@ -83,7 +84,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 3] = [
+static KNOBS: [&[Knob]; 4] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -96,6 +97,7 @@ static KNOBS: [&[Knob]; 3] = [
     ],
     &path_knobs!("fork", fork::FORK),
     &path_knobs!("populate", populate::POPULATE),
+    &path_knobs!("exec", exec::EXEC),
 ];
 
 struct Stats;

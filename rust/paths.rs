@@ -4,12 +4,13 @@
 
 use crate::policy::Path;
 
+pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod populate;
 pub(crate) mod range;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 2] = [&fork::FORK, &populate::POPULATE];
+pub(crate) static ALL: [&Path; 3] = [&fork::FORK, &populate::POPULATE, &exec::EXEC];
 
 /// Returns one of `enum parcall_path`.
 pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {
