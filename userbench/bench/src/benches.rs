@@ -3,3 +3,4 @@
 //! One module a benchmark.
 
 pub mod fork;
+pub mod populate;

@@ -24,10 +24,13 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// Memory that is populated: the time until it is, or until some of it is touched.
+    Populate(benches::populate::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Populate(args) => benches::populate::run(&args),
     }
 }

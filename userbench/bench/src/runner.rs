@@ -36,17 +36,30 @@ pub struct Sample {
     pub nanoseconds: Histogram<u64>,
 }
 
-/// Measures each mode `repeat` times, in turns, after one round that does not count.
+/// Measures calls that are `serial` or `parallel`; see [`run_modes`].
 pub fn run(
     args: &RunArgs,
     what: &str,
     mut measure: impl FnMut() -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
+    for mode in &args.modes {
+        let is_call = matches!(mode, Mode::Serial | Mode::Parallel);
+        ensure!(is_call, "this benchmark has no mode '{}'", mode.name());
+    }
+    run_modes(args, what, |_| measure())
+}
+
+/// Measures each mode `repeat` times, in turns, after one round that does not count.
+pub fn run_modes(
+    args: &RunArgs,
+    what: &str,
+    mut measure: impl FnMut(Mode) -> Result<Duration>,
+) -> Result<Vec<Sample>> {
     // What is switched is the system's setting: one of this process's own must not override it.
     let _ = Setting::DEFAULT.set();
 
     // Without parcall there is nothing to switch, but serial can be measured.
-    let serial_only = args.modes.iter().all(|&mode| mode == Mode::Serial);
+    let serial_only = !args.modes.contains(&Mode::Parallel);
     let mut tunables = match Tunables::open() {
         Err(_) if serial_only => None,
         tunables => Some(tunables?),
@@ -89,7 +102,7 @@ pub fn run(
             if let Some(tunables) = &mut tunables {
                 tunables.set("enabled", u64::from(sample.mode == Mode::Parallel))?;
             }
-            let time = measure()?;
+            let time = measure(sample.mode)?;
             if round > 0 {
                 sample.nanoseconds.record(time.as_nanos() as u64)?;
             }
