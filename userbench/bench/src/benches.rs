@@ -2,5 +2,6 @@
 
 //! One module a benchmark.
 
+pub mod exec;
 pub mod fork;
 pub mod populate;

@@ -22,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// exec() of a large program, mapped on demand or ahead: the time until it ends.
+    Exec(benches::exec::Args),
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
     /// Memory that is populated: the time until it is, or until some of it is touched.
@@ -30,6 +32,7 @@ enum Bench {
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
+        Bench::Exec(args) => benches::exec::run(&args),
         Bench::Fork(args) => benches::fork::run(&args),
         Bench::Populate(args) => benches::populate::run(&args),
     }
