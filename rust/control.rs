@@ -10,7 +10,9 @@ use crate::{
     hooks,
     paths::{
         self,
+        exec,
         fork,
+        populate,
         unmap, //
     },
     policy,
@@ -89,7 +91,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 3] = [
+static KNOBS: [&[Knob]; 5] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -101,6 +103,8 @@ static KNOBS: [&[Knob]; 3] = [
         knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
     ],
     &path_knobs!("fork", fork::FORK),
+    &path_knobs!("populate", populate::POPULATE),
+    &path_knobs!("exec", exec::EXEC),
     &path_knobs!("unmap", unmap::UNMAP),
 ];
 

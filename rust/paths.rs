@@ -4,12 +4,19 @@
 
 use crate::policy::Path;
 
+pub(crate) mod exec;
 pub(crate) mod fork;
+pub(crate) mod populate;
 pub(crate) mod range;
 pub(crate) mod unmap;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 2] = [&fork::FORK, &unmap::UNMAP];
+pub(crate) static ALL: [&Path; 4] = [
+    &fork::FORK,
+    &populate::POPULATE,
+    &exec::EXEC,
+    &unmap::UNMAP,
+];
 
 /// Returns one of `enum parcall_path`.
 pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {

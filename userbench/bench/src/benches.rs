@@ -4,7 +4,9 @@
 
 pub mod control;
 pub mod cost;
+pub mod exec;
 pub mod exit;
 pub mod fork;
+pub mod populate;
 pub mod spawn;
 pub mod unmap;

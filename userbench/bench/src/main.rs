@@ -22,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// exec() of a large program, mapped on demand or ahead: the time until it ends.
+    Exec(benches::exec::Args),
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
     /// Work whose speed-up is known: what shows whether speed-ups can be measured here.
@@ -34,15 +36,19 @@ enum Bench {
     Unmap(benches::unmap::Args),
     /// The end of a process with much memory, or its exec: the time until its parent has waited for it.
     Exit(benches::exit::Args),
+    /// Memory that is populated: the time until it is, or until some of it is touched.
+    Populate(benches::populate::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
+        Bench::Exec(args) => benches::exec::run(&args),
         Bench::Fork(args) => benches::fork::run(&args),
         Bench::Control(args) => benches::control::run(&args),
         Bench::Cost(args) => benches::cost::run(&args),
         Bench::Spawn(args) => benches::spawn::run(&args),
         Bench::Unmap(args) => benches::unmap::run(&args),
         Bench::Exit(args) => benches::exit::run(&args),
+        Bench::Populate(args) => benches::populate::run(&args),
     }
 }

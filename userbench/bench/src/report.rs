@@ -68,13 +68,13 @@ pub fn report<P: Serialize>(
 
     println!("{bench} {size} on {machine}");
     println!(
-        "  {:<10} {:>12} {:>12} {:>12}",
+        "  {:<16} {:>12} {:>12} {:>12}",
         "mode", "median", "min", "max"
     );
     for record in &records {
         println!(
-            "  {:<10} {:>12} {:>12} {:>12}",
-            format!("{:?}", record.mode).to_lowercase(),
+            "  {:<16} {:>12} {:>12} {:>12}",
+            record.mode.name(),
             milliseconds(record.median_ns),
             milliseconds(record.min_ns),
             milliseconds(record.max_ns),

@@ -56,16 +56,20 @@ impl Stopwatch {
     }
 }
 
-/// Measures each mode `repeat` times, in turns, after one round that does not count.
+/// Measures calls that are `serial` or `parallel`; see [`run_modes`].
 pub fn run(
     args: &RunArgs,
     what: &str,
     mut measure: impl FnMut() -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
+    for mode in &args.modes {
+        let is_call = matches!(mode, Mode::Serial | Mode::Parallel);
+        ensure!(is_call, "this benchmark has no mode '{}'", mode.name());
+    }
     run_modes(args, what, |_| measure())
 }
 
-/// The same for what does not leave it to parcall what a mode is.
+/// Measures each mode `repeat` times, in turns, after one round that does not count.
 pub fn run_modes(
     args: &RunArgs,
     what: &str,
@@ -75,7 +79,7 @@ pub fn run_modes(
     let _ = Setting::DEFAULT.set();
 
     // Without parcall there is nothing to switch, but serial can be measured.
-    let serial_only = args.modes.iter().all(|&mode| mode == Mode::Serial);
+    let serial_only = !args.modes.contains(&Mode::Parallel);
     let mut tunables = match Tunables::open() {
         Err(_) if serial_only => None,
         tunables => Some(tunables?),
@@ -122,6 +126,7 @@ pub fn run_modes(
                 _ if round == 0 => Mark::Ignore,
                 Mode::Serial => Mark::Serial,
                 Mode::Parallel => Mark::Parallel,
+                _ => Mark::Ignore,
             });
             let time = measure(sample.mode)?;
             if round > 0 {

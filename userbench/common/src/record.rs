@@ -12,12 +12,26 @@ pub const CONTROL_SERIAL: &str = "control serial";
 
 /// How a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// parcall switched off.
     Serial,
     /// parcall switched on; whether a call is split is up to its policy.
     Parallel,
+    /// No call at all: what it would have done is done when it is needed.
+    Lazy,
+    /// Threads do in user space what the call would have done.
+    Threads,
+    /// Threads call, each for its share.
+    ThreadsPopulate,
+}
+
+impl Mode {
+    /// As on the command line, and in JSON.
+    pub fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_string())
+    }
 }
 
 /// The measurements of one mode.
