@@ -3,3 +3,5 @@
 //! One module a benchmark.
 
 pub mod fork;
+pub mod read;
+pub mod write;

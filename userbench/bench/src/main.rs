@@ -9,8 +9,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod benches;
+mod file;
 mod report;
 mod runner;
+mod uring;
 
 /// Measure system calls, serial and split by parcall.
 #[derive(Parser)]
@@ -24,10 +26,16 @@ struct Cli {
 enum Bench {
     /// fork() of a process with much memory: the time until it returns in the parent.
     Fork(benches::fork::Args),
+    /// read() of a file that is cached.
+    Read(benches::read::Args),
+    /// write() to a file that is cached.
+    Write(benches::write::Args),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().bench {
         Bench::Fork(args) => benches::fork::run(&args),
+        Bench::Read(args) => benches::read::run(&args),
+        Bench::Write(args) => benches::write::run(&args),
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::runner::{RunArgs, Sample};
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use common::{
     machine::Machine,
     record::{Mode, Record, milliseconds},
@@ -11,6 +12,12 @@ use common::{
 };
 use serde::Serialize;
 use std::{fs, io};
+
+/// As on the command line.
+fn name(mode: Mode) -> String {
+    mode.to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_string())
+}
 
 /// One line of the results.
 #[derive(Serialize)]
@@ -62,25 +69,28 @@ pub fn report<P: Serialize>(
 
     println!("{bench} {size} on {machine}");
     println!(
-        "  {:<10} {:>12} {:>12} {:>12}",
+        "  {:<13} {:>12} {:>12} {:>12}",
         "mode", "median", "min", "max"
     );
     for record in &records {
         println!(
-            "  {:<10} {:>12} {:>12} {:>12}",
-            format!("{:?}", record.mode).to_lowercase(),
+            "  {:<13} {:>12} {:>12} {:>12}",
+            name(record.mode),
             milliseconds(record.median_ns),
             milliseconds(record.min_ns),
             milliseconds(record.max_ns),
         );
     }
-    let find = |mode| Record::find(&records, mode);
-    if let (Some(serial), Some(parallel)) = (find(Mode::Serial), find(Mode::Parallel)) {
-        println!(
-            "  serial / parallel = {:.2}  (medians of {})",
-            serial.median_ns as f64 / parallel.median_ns as f64,
-            parallel.repeat
-        );
+    let serial = Record::find(&records, Mode::Serial);
+    for record in records.iter().filter(|record| record.mode != Mode::Serial) {
+        if let Some(serial) = serial {
+            println!(
+                "  serial / {} = {:.2}  (medians of {})",
+                name(record.mode),
+                serial.median_ns as f64 / record.median_ns as f64,
+                record.repeat
+            );
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use common::{prctl::Setting, record::Mode, tunables::Tunables};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 /// Options that all benchmarks have.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,16 @@ pub struct RunArgs {
     pub json: Option<String>,
 }
 
+impl RunArgs {
+    /// How many threads are as many CPUs as a call may have.
+    pub fn threads(&self) -> Result<usize> {
+        match self.workers {
+            0 => Ok(thread::available_parallelism()?.get()),
+            workers => Ok(workers as usize),
+        }
+    }
+}
+
 /// The measurements of one mode.
 pub struct Sample {
     pub mode: Mode,
@@ -40,13 +50,13 @@ pub struct Sample {
 pub fn run(
     args: &RunArgs,
     what: &str,
-    mut measure: impl FnMut() -> Result<Duration>,
+    mut measure: impl FnMut(Mode) -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
     // What is switched is the system's setting: one of this process's own must not override it.
     let _ = Setting::DEFAULT.set();
 
     // Without parcall there is nothing to switch, but serial can be measured.
-    let serial_only = args.modes.iter().all(|&mode| mode == Mode::Serial);
+    let serial_only = !args.modes.contains(&Mode::Parallel);
     let mut tunables = match Tunables::open() {
         Err(_) if serial_only => None,
         tunables => Some(tunables?),
@@ -89,7 +99,7 @@ pub fn run(
             if let Some(tunables) = &mut tunables {
                 tunables.set("enabled", u64::from(sample.mode == Mode::Parallel))?;
             }
-            let time = measure()?;
+            let time = measure(sample.mode)?;
             if round > 0 {
                 sample.nanoseconds.record(time.as_nanos() as u64)?;
             }

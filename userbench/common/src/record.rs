@@ -8,12 +8,20 @@ use serde::{Deserialize, Serialize};
 
 /// How a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// parcall switched off.
     Serial,
     /// parcall switched on; whether a call is split is up to its policy.
     Parallel,
+    /// Switched off; threads of the program's share the work.
+    Threads,
+    /// Switched off; the program maps the file, and copies it.
+    Mmap,
+    /// The same, but the mapping is populated.
+    MmapPopulate,
+    /// Switched off; threads with an io_uring each share the work.
+    Uring,
 }
 
 /// The measurements of one mode.

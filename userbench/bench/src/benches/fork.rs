@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use common::size::Size;
+use common::{record::Mode, size::Size};
 use nix::{
     sys::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap},
@@ -184,7 +184,11 @@ fn fork_once() -> Result<Duration> {
 pub fn run(args: &Args) -> Result<()> {
     let memory = Memory::new(args.size.0 as usize, &args.memory)?;
     let what = format!("fork {}", args.size);
-    let samples = runner::run(&args.run, &what, || {
+    let samples = runner::run(&args.run, &what, |mode| {
+        ensure!(
+            matches!(mode, Mode::Serial | Mode::Parallel),
+            "{mode:?} is not for fork"
+        );
         if !args.memory.untouched {
             memory.touch();
         }
