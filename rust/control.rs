@@ -6,7 +6,9 @@ use crate::{
     hooks,
     paths::{
         self,
-        fork, //
+        fork,
+        read,
+        write, //
     },
     policy,
     settings, //
@@ -62,7 +64,10 @@ macro_rules! path_knobs {
                 concat!($name, "_min_bytes"),
                 i64::MAX as u64,
                 $path.settings.min_bytes,
-                Ok(())
+                {
+                    hooks::set_floor(&$path);
+                    Ok(())
+                }
             ),
             Knob {
                 name: c_str!(concat!($name, "_chunk_bytes")),
@@ -71,7 +76,7 @@ macro_rules! path_knobs {
                 get: || $path.settings.chunk_bytes.get(),
                 set: |bytes| {
                     // Work cannot be cut any finer.
-                    if bytes != 0 && bytes < *$path.defaults.chunk_bytes.start() {
+                    if bytes != 0 && bytes < $path.defaults.finest_chunk {
                         return Err(EINVAL);
                     }
                     $path.settings.chunk_bytes.set(bytes);
@@ -82,7 +87,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 2] = [
+static KNOBS: [&[Knob]; 4] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -94,6 +99,8 @@ static KNOBS: [&[Knob]; 2] = [
         knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
     ],
     &path_knobs!("fork", fork::FORK),
+    &path_knobs!("read", read::READ),
+    &path_knobs!("write", write::WRITE),
 ];
 
 struct Stats;
@@ -145,6 +152,9 @@ impl Control {
             GFP_KERNEL,
         )?;
 
+        for path in paths::ALL {
+            hooks::set_floor(path);
+        }
         let mut sysctl = KVec::with_capacity(KNOBS.len(), GFP_KERNEL)?;
         for knobs in KNOBS {
             sysctl.push(Registration::new(c"kernel/parcall", knobs)?, GFP_KERNEL)?;

@@ -6,9 +6,11 @@ use crate::policy::Path;
 
 pub(crate) mod fork;
 pub(crate) mod range;
+pub(crate) mod read;
+pub(crate) mod write;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 1] = [&fork::FORK];
+pub(crate) static ALL: [&Path; 3] = [&fork::FORK, &read::READ, &write::WRITE];
 
 /// Returns one of `enum parcall_path`.
 pub(crate) fn path(id: kernel::bindings::parcall_path) -> Option<&'static Path> {

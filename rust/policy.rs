@@ -44,7 +44,21 @@ pub(crate) struct Path {
     pub(crate) killable: bool,
 }
 
+/// The number that was set, unless it is 0.
+fn or(set: u64, default: u64) -> u64 {
+    if set != 0 {
+        set
+    } else {
+        default
+    }
+}
+
 impl Path {
+    /// From how many bytes on a call is split, unless it is forced.
+    pub(crate) fn min_bytes(&self) -> u64 {
+        or(self.settings.min_bytes.get(), self.defaults.min_bytes)
+    }
+
     /// Plans a call of `bytes` on up to `cpus` CPUs, or counts why it is to be serial.
     pub(crate) fn plan(&self, caller: Caller, bytes: u64, cpus: u64) -> Option<Plan> {
         self.stats.calls.inc();
@@ -117,6 +131,8 @@ pub(crate) struct Defaults {
     pub(crate) min_bytes: u64,
     /// How many bytes a chunk may have.
     pub(crate) chunk_bytes: RangeInclusive<u64>,
+    /// The least that can be set.
+    pub(crate) finest_chunk: u64,
     /// How many bytes are a unit of the path's positions.
     pub(crate) unit: u64,
 }
@@ -141,8 +157,6 @@ impl Plan {
         bytes: u64,
         online_cpus: u64,
     ) -> Option<Self> {
-        let or = |set: u64, default: u64| if set != 0 { set } else { default };
-
         let width = [request.workers, settings::MAX_WORKERS.get()]
             .into_iter()
             .filter(|&workers| workers != 0)
@@ -196,6 +210,7 @@ mod tests {
     const DEFAULTS: Defaults = Defaults {
         min_bytes: 1000,
         chunk_bytes: 20..=640,
+        finest_chunk: 10,
         unit: 10,
     };
 
