@@ -13,7 +13,9 @@ use crate::{
         exec,
         fork,
         populate,
-        unmap, //
+        read,
+        unmap,
+        write, //
     },
     policy,
     settings, //
@@ -71,7 +73,10 @@ macro_rules! path_knobs {
                 concat!($name, "_min_bytes"),
                 i64::MAX as u64,
                 $path.settings.min_bytes,
-                Ok(())
+                {
+                    hooks::set_floor(&$path);
+                    Ok(())
+                }
             ),
             Knob {
                 name: c_str!(concat!($name, "_chunk_bytes")),
@@ -80,7 +85,7 @@ macro_rules! path_knobs {
                 get: || $path.settings.chunk_bytes.get(),
                 set: |bytes| {
                     // Work cannot be cut any finer.
-                    if bytes != 0 && bytes < *$path.defaults.chunk_bytes.start() {
+                    if bytes != 0 && bytes < $path.defaults.finest_chunk {
                         return Err(EINVAL);
                     }
                     $path.settings.chunk_bytes.set(bytes);
@@ -91,7 +96,7 @@ macro_rules! path_knobs {
     };
 }
 
-static KNOBS: [&[Knob]; 5] = [
+static KNOBS: [&[Knob]; 7] = [
     &[
         knob!("enabled", 1, settings::ENABLED, switch_paths()),
         knob!(
@@ -103,6 +108,8 @@ static KNOBS: [&[Knob]; 5] = [
         knob!("idle_only", 1, settings::IDLE_ONLY, Ok(())),
     ],
     &path_knobs!("fork", fork::FORK),
+    &path_knobs!("read", read::READ),
+    &path_knobs!("write", write::WRITE),
     &path_knobs!("populate", populate::POPULATE),
     &path_knobs!("exec", exec::EXEC),
     &path_knobs!("unmap", unmap::UNMAP),
@@ -211,6 +218,9 @@ impl Control {
             GFP_KERNEL,
         )?;
 
+        for path in paths::ALL {
+            hooks::set_floor(path);
+        }
         let mut sysctl = KVec::with_capacity(KNOBS.len(), GFP_KERNEL)?;
         for knobs in KNOBS {
             sysctl.push(Registration::new(c"kernel/parcall", knobs)?, GFP_KERNEL)?;

@@ -72,6 +72,12 @@ pub(crate) fn switch(path: &Path, on: bool) -> Result {
     to_result(unsafe { bindings::parcall_switch(path.stats.path, on) })
 }
 
+/// Has calls that are too small left serial, without asking.
+pub(crate) fn set_floor(path: &Path) {
+    // SAFETY: The path is one of `enum parcall_path`.
+    unsafe { bindings::parcall_set_floor(path.stats.path, path.min_bytes()) };
+}
+
 /// An area that a fork copies: the parent's, and the child's that it is copied to.
 ///
 /// # Invariants

@@ -8,11 +8,15 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod populate;
 pub(crate) mod range;
+pub(crate) mod read;
 pub(crate) mod unmap;
+pub(crate) mod write;
 
 /// All of them.
-pub(crate) static ALL: [&Path; 4] = [
+pub(crate) static ALL: [&Path; 6] = [
     &fork::FORK,
+    &read::READ,
+    &write::WRITE,
     &populate::POPULATE,
     &exec::EXEC,
     &unmap::UNMAP,

@@ -54,6 +54,15 @@ pub(crate) struct Path {
     pub(crate) lock: LockMap,
 }
 
+/// The number that was set, unless it is 0.
+fn or(set: u64, default: u64) -> u64 {
+    if set != 0 {
+        set
+    } else {
+        default
+    }
+}
+
 impl Path {
     pub(crate) const fn new(
         name: &'static str,
@@ -70,6 +79,11 @@ impl Path {
             costs: Costs::new(),
             lock: LockMap::new(c"parcall"),
         }
+    }
+
+    /// From how many bytes on a call is split, unless it is forced.
+    pub(crate) fn min_bytes(&self) -> u64 {
+        or(self.settings.min_bytes.get(), self.defaults.min_bytes)
     }
 
     /// Plans a call of `bytes` on up to `cpus` CPUs, or counts why it is to be serial.
@@ -184,6 +198,8 @@ pub(crate) struct Defaults {
     pub(crate) min_bytes: u64,
     /// How many bytes a chunk may have.
     pub(crate) chunk_bytes: RangeInclusive<u64>,
+    /// The least that can be set.
+    pub(crate) finest_chunk: u64,
     /// How many bytes are a unit of the path's positions.
     pub(crate) unit: u64,
 }
@@ -266,6 +282,7 @@ mod tests {
     const DEFAULTS: Defaults = Defaults {
         min_bytes: 1000,
         chunk_bytes: 20..=640,
+        finest_chunk: 10,
         unit: 10,
     };
 

@@ -165,6 +165,7 @@ static PATH: Path = Path::new(
     Defaults {
         min_bytes: 1,
         chunk_bytes: 1..=1,
+        finest_chunk: 1,
         unit: 1,
     },
     false,

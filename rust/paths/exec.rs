@@ -23,6 +23,7 @@ pub(crate) static EXEC: Path = Path::new(
     Defaults {
         min_bytes: 16 << 20,
         chunk_bytes: PAGE_TABLE_BYTES as u64..=32 << 20,
+        finest_chunk: PAGE_TABLE_BYTES as u64,
         unit: 1,
     },
     true,

@@ -50,6 +50,7 @@ pub(crate) static FORK: policy::Path = policy::Path::new(
     Defaults {
         min_bytes: 16 << 20,
         chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
+        finest_chunk: PAGE_TABLE_BYTES as u64,
         unit: PAGE_SIZE as u64,
     },
     true,

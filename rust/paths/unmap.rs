@@ -22,6 +22,7 @@ pub(crate) static UNMAP: Path = Path::new(
     Defaults {
         min_bytes: 8 << 20,
         chunk_bytes: PAGE_TABLE_BYTES as u64..=64 << 20,
+        finest_chunk: PAGE_TABLE_BYTES as u64,
         unit: 1,
     },
     false,

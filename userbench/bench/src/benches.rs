@@ -8,5 +8,7 @@ pub mod exec;
 pub mod exit;
 pub mod fork;
 pub mod populate;
+pub mod read;
 pub mod spawn;
 pub mod unmap;
+pub mod write;

@@ -9,8 +9,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod benches;
+mod file;
 mod report;
 mod runner;
+mod uring;
 
 /// Measure system calls, serial and split by parcall.
 #[derive(Parser)]
@@ -38,6 +40,10 @@ enum Bench {
     Exit(benches::exit::Args),
     /// Memory that is populated: the time until it is, or until some of it is touched.
     Populate(benches::populate::Args),
+    /// read() of a file that is cached.
+    Read(benches::read::Args),
+    /// write() to a file that is cached.
+    Write(benches::write::Args),
 }
 
 fn main() -> Result<()> {
@@ -50,5 +56,7 @@ fn main() -> Result<()> {
         Bench::Unmap(args) => benches::unmap::run(&args),
         Bench::Exit(args) => benches::exit::run(&args),
         Bench::Populate(args) => benches::populate::run(&args),
+        Bench::Read(args) => benches::read::run(&args),
+        Bench::Write(args) => benches::write::run(&args),
     }
 }

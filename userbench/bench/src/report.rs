@@ -80,13 +80,16 @@ pub fn report<P: Serialize>(
             milliseconds(record.max_ns),
         );
     }
-    let find = |mode| Record::find(&records, mode);
-    if let (Some(serial), Some(parallel)) = (find(Mode::Serial), find(Mode::Parallel)) {
-        println!(
-            "  serial / parallel = {:.2}  (medians of {})",
-            serial.median_ns as f64 / parallel.median_ns as f64,
-            parallel.repeat
-        );
+    let serial = Record::find(&records, Mode::Serial);
+    for record in records.iter().filter(|record| record.mode != Mode::Serial) {
+        if let Some(serial) = serial {
+            println!(
+                "  serial / {} = {:.2}  (medians of {})",
+                record.mode.name(),
+                serial.median_ns as f64 / record.median_ns as f64,
+                record.repeat
+            );
+        }
     }
     Ok(())
 }

@@ -11,7 +11,10 @@ use common::{
 };
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Options that all benchmarks have.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,6 +36,25 @@ pub struct RunArgs {
     /// Where to write the results as JSON; '-' is standard output, which then has nothing else.
     #[arg(long)]
     pub json: Option<String>,
+}
+
+impl RunArgs {
+    /// Refuses modes that a benchmark does not have, besides `serial` and `parallel`.
+    pub fn only(&self, others: &[Mode]) -> Result<()> {
+        for mode in &self.modes {
+            let has = matches!(mode, Mode::Serial | Mode::Parallel) || others.contains(mode);
+            ensure!(has, "this benchmark has no mode '{}'", mode.name());
+        }
+        Ok(())
+    }
+
+    /// How many threads are as many CPUs as a call may have.
+    pub fn threads(&self) -> Result<usize> {
+        match self.workers {
+            0 => Ok(thread::available_parallelism()?.get()),
+            workers => Ok(workers as usize),
+        }
+    }
 }
 
 /// The measurements of one mode.
@@ -62,10 +84,7 @@ pub fn run(
     what: &str,
     mut measure: impl FnMut() -> Result<Duration>,
 ) -> Result<Vec<Sample>> {
-    for mode in &args.modes {
-        let is_call = matches!(mode, Mode::Serial | Mode::Parallel);
-        ensure!(is_call, "this benchmark has no mode '{}'", mode.name());
-    }
+    args.only(&[])?;
     run_modes(args, what, |_| measure())
 }
 

@@ -20,10 +20,16 @@ pub enum Mode {
     Parallel,
     /// No call at all: what it would have done is done when it is needed.
     Lazy,
-    /// Threads do in user space what the call would have done.
+    /// Threads do in user space what the call would have done, or call for a share of it each.
     Threads,
     /// Threads call, each for its share.
     ThreadsPopulate,
+    /// The program maps the file, and copies it.
+    Mmap,
+    /// The same, but the mapping is populated.
+    MmapPopulate,
+    /// Threads with an io_uring each share the work.
+    Uring,
 }
 
 impl Mode {

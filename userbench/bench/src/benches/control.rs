@@ -154,9 +154,10 @@ pub fn run(args: &Args) -> Result<()> {
         Kind::Busy => CONTROL_BUSY,
         Kind::Serial => CONTROL_SERIAL,
     };
-    let samples = runner::run_modes(&args.run, name, |mode| match mode {
-        Mode::Serial => measure(args.kind, steps, &cpus[..1]),
-        Mode::Parallel => measure(args.kind, steps, &cpus[..width]),
+    args.run.only(&[])?;
+    let samples = runner::run_modes(&args.run, name, |mode| {
+        let width = if mode == Mode::Parallel { width } else { 1 };
+        measure(args.kind, steps, &cpus[..width])
     })?;
     pin(&cpus)?;
     report(name, args.size, &args.run, &Parameters {}, &samples)

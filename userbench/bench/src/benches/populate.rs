@@ -195,18 +195,17 @@ fn in_threads(
 
 pub fn run(args: &Args) -> Result<()> {
     let what = format!("populate {}", args.size);
-    let threads = match args.run.workers {
-        0 => thread::available_parallelism()?.get(),
-        workers => workers as usize,
-    };
+    let threads = args.run.threads()?;
+    args.run
+        .only(&[Mode::Lazy, Mode::Threads, Mode::ThreadsPopulate])?;
     let samples = runner::run_modes(&args.run, &what, |mode| {
         let memory = Memory::new(args.size.0 as usize, args.memory.pages)?;
         let watch = Stopwatch::start();
         match mode {
             Mode::Serial | Mode::Parallel => memory.populate(args.memory.call)?,
-            Mode::Lazy => {}
             Mode::Threads => in_threads(&memory, threads, |start, bytes| touch(start, bytes, 1))?,
             Mode::ThreadsPopulate => in_threads(&memory, threads, populate_write)?,
+            _ => {}
         }
         if let Some(step) = 100u64.checked_div(args.memory.touch) {
             touch(memory.start, memory.bytes, step as usize)?;
