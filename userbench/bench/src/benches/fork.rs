@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use common::{record::Mode, size::Size};
+use common::size::Size;
 use nix::{
     sys::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap},
@@ -191,11 +191,7 @@ pub fn fork_once<T>(after: impl FnOnce() -> T) -> Result<(Duration, T)> {
 pub fn run(args: &Args) -> Result<()> {
     let memory = Memory::new(args.size.0 as usize, &args.memory)?;
     let what = format!("fork {}", args.size);
-    let samples = runner::run(&args.run, &what, |mode| {
-        ensure!(
-            matches!(mode, Mode::Serial | Mode::Parallel),
-            "{mode:?} is not for fork"
-        );
+    let samples = runner::run(&args.run, &what, || {
         if !args.memory.untouched {
             memory.touch();
         }

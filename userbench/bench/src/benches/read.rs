@@ -8,8 +8,8 @@ use crate::{
     runner::{self, RunArgs, Stopwatch},
     uring,
 };
-use anyhow::{Result, ensure};
-use common::{record::Mode, size::Size};
+use anyhow::{Result, bail, ensure};
+use common::size::Size;
 use nix::sys::mman::MapFlags;
 use std::{fs::File, os::unix::fs::FileExt, thread, time::Duration};
 
@@ -58,6 +58,7 @@ fn measure(file: &File, to: &mut [u8], mode: Mode, threads: usize) -> Result<Dur
         Mode::Mmap => copy_from_mapping(file, to, MapFlags::empty())?,
         Mode::MmapPopulate => copy_from_mapping(file, to, MapFlags::MAP_POPULATE)?,
         Mode::Uring => uring::read(file, to, threads)?,
+        _ => bail!("reads have no mode '{}'", mode.name()),
     }
     let time = watch.stop();
     // It must have read something other than the memory had.

@@ -58,7 +58,7 @@ fn measure(file: &File, from: &mut [u8], mode: Mode, threads: usize) -> Result<D
         Mode::Serial | Mode::Parallel => file.write_all_at(from, 0)?,
         Mode::Threads => write_on_threads(file, from, threads)?,
         Mode::Uring => uring::write(file, from, threads)?,
-        Mode::Mmap | Mode::MmapPopulate => bail!("{mode:?} is for reads"),
+        _ => bail!("writes have no mode '{}'", mode.name()),
     }
     let time = watch.stop();
 
