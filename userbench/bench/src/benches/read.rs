@@ -9,7 +9,7 @@ use crate::{
     uring,
 };
 use anyhow::{Result, bail, ensure};
-use common::size::Size;
+use common::{record::Mode, size::Size};
 use nix::sys::mman::MapFlags;
 use std::{fs::File, os::unix::fs::FileExt, thread, time::Duration};
 
