@@ -2,5 +2,8 @@
 
 //! One module a benchmark.
 
+pub mod command;
 pub mod control;
 pub mod fork;
+pub mod overhead;
+pub mod redis;

@@ -8,6 +8,7 @@ use common::{
     machine::Machine,
     record::{Mode, Record, milliseconds},
     size::Size,
+    sorted::Sorted,
 };
 use serde::Serialize;
 use std::{fs, io};
@@ -17,9 +18,41 @@ use std::{fs, io};
 struct Line<'a, P: Serialize> {
     #[serde(flatten)]
     record: &'a Record,
+    /// In how many measurements a call was split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<u64>,
+    /// In the order in which they were taken.
+    times_ns: &'a [u64],
     /// What else the benchmark was given.
     #[serde(flatten)]
     parameters: &'a P,
+}
+
+/// What a benchmark has measured, by the name under which it is reported.
+pub struct Figure<'a> {
+    pub bench: &'a str,
+    pub samples: &'a [Sample],
+}
+
+impl Figure<'_> {
+    fn records(&self, size: Size, workers: u64, machine: &Machine) -> Vec<Record> {
+        let record = |Sample { mode, times_ns, .. }: &Sample| {
+            let sorted = Sorted::new(times_ns);
+            Record {
+                bench: self.bench.to_string(),
+                size_bytes: size.0,
+                mode: *mode,
+                workers,
+                repeat: times_ns.len() as u64,
+                median_ns: sorted.median(),
+                p99_ns: sorted.quantile(0.99),
+                min_ns: sorted.quantile(0.0),
+                max_ns: sorted.quantile(1.0),
+                machine: machine.clone(),
+            }
+        };
+        self.samples.iter().map(record).collect()
+    }
 }
 
 /// Prints a table, or the JSON where that goes to standard output, and writes the JSON elsewhere.
@@ -30,25 +63,36 @@ pub fn report<P: Serialize>(
     parameters: &P,
     samples: &[Sample],
 ) -> Result<()> {
+    report_all(size, args, parameters, &[Figure { bench, samples }])
+}
+
+/// The same for benchmarks that measure several things at a time.
+pub fn report_all<P: Serialize>(
+    size: Size,
+    args: &RunArgs,
+    parameters: &P,
+    figures: &[Figure],
+) -> Result<()> {
     let machine = Machine::here()?;
-    let records: Vec<_> = samples
+    let records: Vec<_> = figures
         .iter()
-        .map(|Sample { mode, nanoseconds }| Record {
-            bench: bench.to_string(),
-            size_bytes: size.0,
-            mode: *mode,
-            workers: args.workers,
-            repeat: nanoseconds.len(),
-            median_ns: nanoseconds.value_at_quantile(0.5),
-            p99_ns: nanoseconds.value_at_quantile(0.99),
-            min_ns: nanoseconds.min(),
-            max_ns: nanoseconds.max(),
-            machine: machine.clone(),
-        })
+        .map(|figure| figure.records(size, args.workers, &machine))
         .collect();
-    let lines: Vec<_> = records
+    let lines: Vec<_> = figures
         .iter()
-        .map(|record| Line { record, parameters })
+        .zip(&records)
+        .flat_map(|(figure, records)| {
+            figure
+                .samples
+                .iter()
+                .zip(records)
+                .map(|(sample, record)| Line {
+                    record,
+                    split: sample.split(figure.bench),
+                    times_ns: &sample.times_ns,
+                    parameters,
+                })
+        })
         .collect();
 
     if let Some(file) = args.json.as_deref().filter(|&file| file != "-") {
@@ -59,13 +103,19 @@ pub fn report<P: Serialize>(
         println!();
         return Ok(());
     }
+    for (figure, records) in figures.iter().zip(&records) {
+        println!("{} {size} on {machine}", figure.bench);
+        print(records);
+    }
+    Ok(())
+}
 
-    println!("{bench} {size} on {machine}");
+fn print(records: &[Record]) {
     println!(
         "  {:<10} {:>12} {:>12} {:>12}",
         "mode", "median", "min", "max"
     );
-    for record in &records {
+    for record in records {
         println!(
             "  {:<10} {:>12} {:>12} {:>12}",
             format!("{:?}", record.mode).to_lowercase(),
@@ -74,7 +124,7 @@ pub fn report<P: Serialize>(
             milliseconds(record.max_ns),
         );
     }
-    let find = |mode| Record::find(&records, mode);
+    let find = |mode| Record::find(records, mode);
     if let (Some(serial), Some(parallel)) = (find(Mode::Serial), find(Mode::Parallel)) {
         println!(
             "  serial / parallel = {:.2}  (medians of {})",
@@ -82,5 +132,4 @@ pub fn report<P: Serialize>(
             parallel.repeat
         );
     }
-    Ok(())
 }
