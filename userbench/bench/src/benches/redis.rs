@@ -42,10 +42,10 @@ struct Load {
     #[arg(long, default_value = "redis-server")]
     server: String,
     /// How many requests the client sends in a second: GET and SET in turns, of any key.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
     /// For how many milliseconds it does before a save, after one, and without one.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     phase_ms: u64,
 }
 
