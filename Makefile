@@ -6,7 +6,7 @@
 export BUILD := $(CURDIR)/build
 export CARGO_TARGET_DIR := $(BUILD)/userbench
 
-.PHONY: help setup fetch apply kernel module userbench boot run sim test check patches clean distclean
+.PHONY: help setup fetch apply kernel module userbench boot run sim bench report overhead test check patches clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ run: kernel userbench ## Measure fork, serial and parallel, in the guest
 
 sim: kernel userbench ## Measure on simulated cores, more than the host has (BENCH=fork SIZE=256M CORES=8)
 	@scripts/sim
+
+bench: kernel userbench ## Measure all paths and programs (DEPTH=quick or full, ONLY=fork,redis; KEEP=1: into results/)
+	@scripts/bench
+
+report: userbench ## Make results/report.html, results/report.md and README's tables (RESULTS=results)
+	@scripts/report
+
+overhead: kernel userbench ## Count the instructions of small calls, beside the unpatched kernel's
+	@CONFIG=base scripts/kernel
+	@scripts/overhead
 
 test: kernel userbench ## Test everything that this machine can
 	@scripts/test

@@ -139,15 +139,6 @@ impl Path {
     }
 }
 
-/// What is set, or else the default.
-fn or(set: u64, default: u64) -> u64 {
-    if set != 0 {
-        set
-    } else {
-        default
-    }
-}
-
 /// A task that calls.
 pub(crate) struct Caller {
     pub(crate) request: Request,

@@ -15,6 +15,13 @@ JOBS=$(nproc)
 export PATH=$CACHE/bindgen/bin:$CACHE/venv/bin:/usr/lib/llvm-19/bin:/usr/bin:$PATH
 export LLVM=1
 
+# The project's commit, and whether what is built here is that.
+commit() {
+	local dirty=''
+	[ -z "$(git -C "$TOP" status --porcelain -- Kconfig patches rust scripts userbench)" ] || dirty=-dirty
+	echo "$(git -C "$TOP" rev-parse --short=12 HEAD)$dirty"
+}
+
 die() { echo "parcall: $*" >&2; exit 1; }
 
 # step DESCRIPTION LOG COMMAND...: run a long command, its output in LOG, with a line that tells how far it is.

@@ -27,7 +27,7 @@ pub struct FileArgs {
     #[arg(long, value_enum, default_value_t = Folio::Small)]
     pub folio: Folio,
     /// Whether the memory is there already, or is to come with the first access.
-    #[arg(long, value_enum, default_value_t = Memory::Warm)]
+    #[arg(long, visible_alias = "dest", value_enum, default_value_t = Memory::Warm)]
     pub memory: Memory,
 }
 

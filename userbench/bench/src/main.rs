@@ -12,6 +12,7 @@ mod benches;
 mod file;
 mod report;
 mod runner;
+mod suite;
 mod uring;
 
 /// Measure system calls, serial and split by parcall.
@@ -44,6 +45,14 @@ enum Bench {
     Read(benches::read::Args),
     /// write() to a file that is cached.
     Write(benches::write::Args),
+    /// Calls that are too small to be split: what they take, whether parcall is on or off.
+    Overhead(benches::overhead::Args),
+    /// Programs as they are, from start to end.
+    Command(benches::command::Args),
+    /// Redis that saves in the background: how long it forks, and how long its clients wait.
+    Redis(benches::redis::Args),
+    /// All of these, over sizes and widths: what 'make bench' runs.
+    Suite(suite::Args),
 }
 
 fn main() -> Result<()> {
@@ -58,5 +67,9 @@ fn main() -> Result<()> {
         Bench::Populate(args) => benches::populate::run(&args),
         Bench::Read(args) => benches::read::run(&args),
         Bench::Write(args) => benches::write::run(&args),
+        Bench::Overhead(args) => benches::overhead::run(&args),
+        Bench::Command(args) => benches::command::run(&args),
+        Bench::Redis(args) => benches::redis::run(&args),
+        Bench::Suite(args) => suite::run(&args),
     }
 }

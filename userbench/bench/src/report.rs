@@ -6,8 +6,9 @@ use crate::runner::{RunArgs, Sample};
 use anyhow::{Context, Result};
 use common::{
     machine::Machine,
-    record::{Mode, Record, milliseconds},
+    record::{self, Mode, Record, milliseconds},
     size::Size,
+    sorted::Sorted,
 };
 use serde::Serialize;
 use std::fs;
@@ -17,6 +18,11 @@ use std::fs;
 struct Line<'a, P: Serialize> {
     #[serde(flatten)]
     record: &'a Record,
+    /// In how many measurements a call was split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<u64>,
+    /// In the order in which they were taken.
+    times_ns: &'a [u64],
     /// What else the benchmark was given.
     #[serde(flatten)]
     parameters: &'a P,
@@ -33,6 +39,33 @@ pub fn write_json(file: Option<&str>, lines: &impl Serialize) -> Result<bool> {
     Ok(file == Some("-"))
 }
 
+/// What a benchmark has measured, by the name under which it is reported.
+pub struct Figure<'a> {
+    pub bench: &'a str,
+    pub samples: &'a [Sample],
+}
+
+impl Figure<'_> {
+    fn records(&self, size: Size, workers: u64, machine: &Machine) -> Vec<Record> {
+        let record = |Sample { mode, times_ns, .. }: &Sample| {
+            let sorted = Sorted::new(times_ns);
+            Record {
+                bench: self.bench.to_string(),
+                size_bytes: size.0,
+                mode: *mode,
+                workers,
+                repeat: times_ns.len() as u64,
+                median_ns: sorted.median(),
+                p99_ns: sorted.quantile(0.99),
+                min_ns: sorted.quantile(0.0),
+                max_ns: sorted.quantile(1.0),
+                machine: machine.clone(),
+            }
+        };
+        self.samples.iter().map(record).collect()
+    }
+}
+
 /// Prints a table, or the JSON where that goes to standard output, and writes the JSON elsewhere.
 pub fn report<P: Serialize>(
     bench: &str,
@@ -41,37 +74,54 @@ pub fn report<P: Serialize>(
     parameters: &P,
     samples: &[Sample],
 ) -> Result<()> {
+    report_all(size, args, parameters, &[Figure { bench, samples }])
+}
+
+/// The same for benchmarks that measure several things at a time.
+pub fn report_all<P: Serialize>(
+    size: Size,
+    args: &RunArgs,
+    parameters: &P,
+    figures: &[Figure],
+) -> Result<()> {
     let machine = Machine::here()?;
-    let records: Vec<_> = samples
+    let records: Vec<_> = figures
         .iter()
-        .map(|Sample { mode, nanoseconds }| Record {
-            bench: bench.to_string(),
-            size_bytes: size.0,
-            mode: *mode,
-            workers: args.workers,
-            repeat: nanoseconds.len(),
-            median_ns: nanoseconds.value_at_quantile(0.5),
-            p99_ns: nanoseconds.value_at_quantile(0.99),
-            min_ns: nanoseconds.min(),
-            max_ns: nanoseconds.max(),
-            machine: machine.clone(),
-        })
+        .map(|figure| figure.records(size, args.workers, &machine))
         .collect();
-    let lines: Vec<_> = records
+    let lines: Vec<_> = figures
         .iter()
-        .map(|record| Line { record, parameters })
+        .zip(&records)
+        .flat_map(|(figure, records)| {
+            figure
+                .samples
+                .iter()
+                .zip(records)
+                .map(|(sample, record)| Line {
+                    record,
+                    split: sample.split(record::path(figure.bench)),
+                    times_ns: &sample.times_ns,
+                    parameters,
+                })
+        })
         .collect();
 
     if write_json(args.json.as_deref(), &lines)? {
         return Ok(());
     }
+    for (figure, records) in figures.iter().zip(&records) {
+        println!("{} {size} on {machine}", figure.bench);
+        print(records);
+    }
+    Ok(())
+}
 
-    println!("{bench} {size} on {machine}");
+fn print(records: &[Record]) {
     println!(
         "  {:<16} {:>12} {:>12} {:>12}",
         "mode", "median", "min", "max"
     );
-    for record in &records {
+    for record in records {
         println!(
             "  {:<16} {:>12} {:>12} {:>12}",
             record.mode.name(),
@@ -80,7 +130,7 @@ pub fn report<P: Serialize>(
             milliseconds(record.max_ns),
         );
     }
-    let serial = Record::find(&records, Mode::Serial);
+    let serial = Record::find(records, Mode::Serial);
     for record in records.iter().filter(|record| record.mode != Mode::Serial) {
         if let Some(serial) = serial {
             println!(
@@ -91,5 +141,4 @@ pub fn report<P: Serialize>(
             );
         }
     }
-    Ok(())
 }

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Takes the measurements of all benchmarks: modes in turn, and a histogram for each.
+//! Takes the measurements of all benchmarks: modes in turn.
 
 use anyhow::{Result, ensure};
 use common::{
     mark::{self, Mark},
     prctl::Setting,
     record::Mode,
+    stats::Stats,
     tunables::Tunables,
 };
-use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     thread,
     time::{Duration, Instant},
 };
+
+/// With `--seconds`, how many times each mode is measured at least.
+const REPEAT_MIN: u64 = 5;
 
 /// Options that all benchmarks have.
 #[derive(Clone, Debug, clap::Args)]
@@ -33,6 +36,9 @@ pub struct RunArgs {
     /// How many times to measure each mode.
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u64).range(1..))]
     pub repeat: u64,
+    /// Stop after about so many seconds, once each mode was measured five times.
+    #[arg(long)]
+    pub seconds: Option<u64>,
     /// Where to write the results as JSON; '-' is standard output, which then has nothing else.
     #[arg(long)]
     pub json: Option<String>,
@@ -60,7 +66,23 @@ impl RunArgs {
 /// The measurements of one mode.
 pub struct Sample {
     pub mode: Mode,
-    pub nanoseconds: Histogram<u64>,
+    /// In the order in which they were taken.
+    pub times_ns: Vec<u64>,
+    /// What the kernel counted meanwhile, if it does.
+    pub counters: Vec<Stats>,
+}
+
+impl Sample {
+    /// In how many measurements a call of a path was split. Some kernels do not count.
+    pub fn split(&self, path: &str) -> Option<u64> {
+        let was_split = |stats: &&Stats| {
+            stats
+                .get(path)
+                .is_some_and(|path| path.count("parallel") != 0)
+        };
+        (self.counters.len() == self.times_ns.len())
+            .then(|| self.counters.iter().filter(was_split).count() as u64)
+    }
 }
 
 /// Times what a benchmark measures. On simulated cores, these are slow just while it runs.
@@ -88,7 +110,7 @@ pub fn run(
     run_modes(args, what, |_| measure())
 }
 
-/// Measures each mode `repeat` times, in turns, after one round that does not count.
+/// The same for what does not leave it to parcall what a mode is, or has to know it.
 pub fn run_modes(
     args: &RunArgs,
     what: &str,
@@ -113,13 +135,12 @@ pub fn run_modes(
     let mut samples = args
         .modes
         .iter()
-        .map(|&mode| {
-            Ok(Sample {
-                mode,
-                nanoseconds: Histogram::new(4)?,
-            })
+        .map(|&mode| Sample {
+            mode,
+            times_ns: Vec::new(),
+            counters: Vec::new(),
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Vec<_>>();
 
     let rounds = args.repeat + 1;
     let progress = ProgressBar::new(rounds * samples.len() as u64)
@@ -127,7 +148,12 @@ pub fn run_modes(
             "  {msg} [{bar:30}] {pos}/{len} {eta}",
         )?)
         .with_message(what.to_string());
+    let start = Instant::now();
     for round in 0..rounds {
+        let enough = |&seconds: &u64| start.elapsed().as_secs() >= seconds;
+        if round > REPEAT_MIN && args.seconds.as_ref().is_some_and(enough) {
+            break;
+        }
         // Turn the order around, so that no mode always profits from what the one before left.
         let turn = |index| {
             if round % 2 == 0 {
@@ -147,9 +173,13 @@ pub fn run_modes(
                 Mode::Parallel => Mark::Parallel,
                 _ => Mark::Ignore,
             });
+            let before = Stats::read();
             let time = measure(sample.mode)?;
             if round > 0 {
-                sample.nanoseconds.record(time.as_nanos() as u64)?;
+                sample.times_ns.push(time.as_nanos() as u64);
+                if let (Ok(before), Ok(now)) = (before, Stats::read()) {
+                    sample.counters.push(now.since(&before));
+                }
             }
             progress.inc(1);
         }

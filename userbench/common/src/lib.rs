@@ -8,4 +8,7 @@ pub mod prctl;
 pub mod record;
 pub mod region;
 pub mod size;
+pub mod sorted;
+pub mod stats;
+pub mod suite;
 pub mod tunables;

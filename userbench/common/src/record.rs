@@ -67,3 +67,11 @@ impl Record {
 pub fn milliseconds(nanoseconds: u64) -> String {
     format!("{:.3} ms", nanoseconds as f64 / 1e6)
 }
+
+/// The path of the kernel's that a benchmark measures. Most have its name.
+pub fn path(bench: &str) -> &str {
+    match bench {
+        "exit" => "unmap",
+        bench => bench,
+    }
+}

@@ -7,7 +7,6 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use std::process::ExitCode;
 
 mod run;
-mod stats;
 mod status;
 mod tune;
 

@@ -2,10 +2,10 @@
 
 //! Shows the settings and the counters.
 
-use crate::stats::{Counters, Stats, Table};
 use anyhow::Result;
 use common::{
     prctl::Setting,
+    stats::{Counters, Stats, Table},
     tunables::{self, PREFIX},
 };
 use serde::Serialize;

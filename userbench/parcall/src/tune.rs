@@ -2,13 +2,13 @@
 
 //! Measures from which size on, and over how many CPUs, splitting pays.
 
-use crate::stats::{Counters, Stats};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use common::{
     machine::Machine,
     record::{Mode, Record, milliseconds},
     size::Size,
+    stats::{Counters, Stats},
     tunables::{PREFIX, Tunables},
 };
 use nix::{
