@@ -20,7 +20,7 @@ fetch: setup ## Obtain Linux 7.3 (KSRC=<tree> or LINUX_TARBALL=<file> to use one
 apply: fetch ## Put the series and the module into build/linux
 	@scripts/apply
 
-kernel: apply ## Build the guest kernel and the module (CONFIG=release, or base: unpatched)
+kernel: apply ## Build the guest kernel and the module (CONFIG=release, debug: all checks, or base: unpatched)
 	@scripts/kernel
 
 module: kernel ## The same: the module is built with its kernel
@@ -57,7 +57,7 @@ patches: ## Export build/linux as patches/
 	@scripts/patches
 
 clean: ## Remove what was built, but not the kernel tree
-	rm -rf build/release build/base build/kunit build/model build/userbench build/log build/results build/accel.*
+	rm -rf build/release build/debug build/base build/kunit build/model build/userbench build/log build/results build/accel.*
 
 distclean: ## Remove build/, and the cache of downloads and tools
 	rm -rf build $${PARCALL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/parcall}
