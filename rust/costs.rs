@@ -201,6 +201,7 @@ impl Costs {
             class.ns_per_mib.set(0);
             class.losses.set(0);
             class.skip.set(0);
+            class.small.set(0);
         }
     }
 

@@ -18,6 +18,7 @@ mod claims;
 mod helpers;
 mod job;
 
+pub(crate) use claims::POSITION_MAX;
 pub(crate) use job::{
     Call,
     Job, //
@@ -49,6 +50,9 @@ pub(crate) struct Stopped {
 pub(crate) trait Work: Send + Sync + 'static {
     /// Returns the first position from `at` on where the work may be cut in two. All positions up
     /// to `at` have been published.
+    ///
+    /// Who is about to claim a chunk asks before it has one: the call may have ended by then, and only
+    /// what the job owns is left.
     fn cut(&self, at: u64) -> u64;
 
     /// Does the work of a chunk.

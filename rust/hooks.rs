@@ -129,8 +129,13 @@ impl Areas {
 /// # Invariants
 ///
 /// The pointer is valid, and what it points to does not change but by the caller's own chunks, until
-/// the call's job has ended.
-pub(crate) struct Bytes(NonNull<bindings::parcall_range>);
+/// the call's job has ended. The others are what they are there.
+pub(crate) struct Bytes {
+    range: NonNull<bindings::parcall_range>,
+    start: u64,
+    end: u64,
+    align: u64,
+}
 
 // SAFETY: By the type invariant the range does not change, and its chunk function can be called by
 // any task.
@@ -139,22 +144,35 @@ unsafe impl Send for Bytes {}
 unsafe impl Sync for Bytes {}
 
 impl Bytes {
-    fn range(&self) -> &bindings::parcall_range {
-        // SAFETY: By the type invariant, it is valid.
-        unsafe { self.0.as_ref() }
+    /// # Safety
+    ///
+    /// `range` must be valid, and not change but by its chunk function, until the call's job has ended.
+    unsafe fn new(range: NonNull<bindings::parcall_range>) -> Self {
+        // SAFETY: By the safety requirements.
+        let &bindings::parcall_range {
+            start, end, align, ..
+        } = unsafe { range.as_ref() };
+
+        // INVARIANT: By the safety requirements.
+        Self {
+            range,
+            start,
+            end,
+            align,
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.range().end - self.range().start
+        self.end - self.start
     }
 
-    /// Returns the first position from `at` on where the range may be cut.
+    /// Returns the first position from `at` on where the range may be cut. May be called after the
+    /// job has ended.
     pub(crate) fn cut(&self, at: u64) -> u64 {
-        let range = self.range();
-        let pos = range.start + at;
+        let pos = self.start + at;
         // To the next multiple.
-        let cut = pos + (pos.wrapping_neg() & (range.align - 1));
-        cut.min(range.end) - range.start
+        let cut = pos + (pos.wrapping_neg() & (self.align - 1));
+        cut.min(self.end) - self.start
     }
 
     /// Does the work of a chunk. Returns the position that it could not go beyond.
@@ -164,16 +182,17 @@ impl Bytes {
     /// The call's job must not have ended; no one else may work on these positions. Only the caller
     /// may be other than `optimistic`, when nobody else works for it any more.
     pub(crate) unsafe fn run(&self, chunk: Range<u64>, optimistic: bool) -> Result<(), u64> {
-        let start = self.range().start;
+        let start = self.start;
         let mut pos = start + chunk.start;
+        // SAFETY: By the type invariant and the safety requirements, the range is valid.
+        let run = unsafe { self.range.as_ref().chunk };
         // The hooks do not leave it out.
-        let Some(run) = self.range().chunk else {
+        let Some(run) = run else {
             return Err(chunk.start);
         };
 
-        // SAFETY: By the type invariant and the safety requirements, the range is valid, and the
-        // positions are within it.
-        let ret = unsafe { run(self.0.as_ptr(), &mut pos, start + chunk.end, optimistic) };
+        // SAFETY: As above, and the positions are within the range.
+        let ret = unsafe { run(self.range.as_ptr(), &mut pos, start + chunk.end, optimistic) };
         if ret == 0 {
             Ok(())
         } else {
@@ -196,8 +215,8 @@ unsafe extern "C" fn run(engine: *mut c_void, range: *mut bindings::parcall_rang
     };
     // SAFETY: By the safety requirements.
     let (id, weight) = unsafe { (range.as_ref().path, range.as_ref().weight) };
-    // INVARIANT: The caller keeps the range until this function has returned.
-    let bytes = Bytes(range);
+    // SAFETY: By the safety requirements; the caller keeps the range until this function has returned.
+    let bytes = unsafe { Bytes::new(range) };
     let split = paths::path(id)
         .and_then(|path| paths::range::run(engine.into(), path, current_caller(), bytes, weight));
 

@@ -23,6 +23,9 @@ use kernel::sync::LockMap;
 /// The most CPUs in one call, unless an administrator asks for more.
 const AUTO_WORKERS: u64 = 16;
 
+/// The most CPUs in one call, however many were asked for.
+pub(crate) const MAX_WIDTH: u64 = 32;
+
 /// The most CPUs in one call that an administrator can ask for.
 pub(crate) const MAX_WORKERS: u64 = kernel::bindings::PARCALL_MAX_WORKERS as u64;
 
@@ -233,7 +236,7 @@ impl Plan {
         let min_chunk = units(or(chunk, *defaults.chunk_bytes.start()));
         let max_chunk = units(or(chunk, *defaults.chunk_bytes.end()));
         Some(Self {
-            helpers: (width.min(MAX_WORKERS) - 1) as u32,
+            helpers: (width.min(MAX_WIDTH) - 1) as u32,
             min_chunk,
             max_chunk: max_chunk.max(min_chunk),
             bytes,

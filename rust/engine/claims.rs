@@ -5,7 +5,8 @@
 //! A job's work is a line of positions, from 0 on. Its caller publishes how far there is work; the
 //! caller and the helpers claim chunks of it in order, each chunk once. After the caller has closed
 //! the claims, or found all claimed, it waits for the chunks that are being worked on, and for
-//! nothing else: a helper that has not claimed anything has no part in the job any more.
+//! nothing else: a helper that has not claimed anything may still look at the job, but at nothing that is
+//! the caller's.
 //!
 //! The state is one word, so that each step is one atomic operation:
 //!
@@ -40,6 +41,10 @@ use kernel::sync::atomic::{
 };
 
 const NEXT: u64 = (1 << 48) - 1;
+
+/// The last position there can be.
+pub const POSITION_MAX: u64 = NEXT;
+
 const WORKING_ONE: u64 = 1 << 48;
 const WORKING: u64 = ((1 << 14) - 1) << 48;
 const WAITING: u64 = 1 << 62;

@@ -99,24 +99,16 @@ impl Helper {
         )
     }
 
-    /// Returns whether `task` may get help from this CPU, now.
-    fn is_fit_for(&self, task: &Task) -> bool {
+    /// Returns whether `task`, which calls on the CPU `home`, may get help from this CPU, now.
+    ///
+    /// What helpers allocate comes from their CPU's memory node, as the caller's comes from its own.
+    fn is_fit_for(&self, task: &Task, home: CpuId) -> bool {
         self.cpu != CpuId::current()
+            && self.cpu.node() == home.node()
             && self.cpu.is_online()
             && task.may_run_on(self.cpu)
             && !self.cpu.is_isolated()
             && (!settings::IDLE_ONLY.is_on() || self.cpu.is_idle())
-    }
-
-    /// Returns how far away the CPU is from another.
-    fn distance_to(&self, cpu: CpuId) -> Distance {
-        if self.cpu.shares_cache_with(cpu) {
-            Distance::Cache
-        } else if self.cpu.node() == cpu.node() {
-            Distance::Node
-        } else {
-            Distance::Far
-        }
     }
 
     /// Puts the job into the slot, unless there is one.
@@ -141,16 +133,6 @@ impl WorkItem for Helper {
     }
 }
 
-/// How far apart two CPUs are.
-#[derive(Clone, Copy, PartialEq)]
-enum Distance {
-    /// They share a cache.
-    Cache,
-    /// They share a memory node.
-    Node,
-    Far,
-}
-
 /// The helpers of all CPUs, in the order of the CPUs.
 pub(super) struct Helpers {
     helpers: KVec<Arc<Helper>>,
@@ -173,16 +155,17 @@ impl Helpers {
         self.helpers.len()
     }
 
-    /// Returns whether some CPU could help `task` now.
-    pub(super) fn any_fit_for(&self, task: &Task) -> bool {
-        self.helpers.iter().any(|helper| helper.is_fit_for(task))
+    /// Returns whether some CPU could help `task` now, which calls on the CPU `home`.
+    pub(super) fn any_fit_for(&self, task: &Task, home: CpuId) -> bool {
+        self.helpers
+            .iter()
+            .any(|helper| helper.is_fit_for(task, home))
     }
 
-    /// Enlists one helper for a job that `task` called.
+    /// Enlists one helper for a job that `task` called on the CPU `home`.
     ///
-    /// Those that share a cache with the CPU `home` are tried first, and then those of its memory
-    /// node; in turn from `cursor` on, which is moved behind the one that is taken. Returns whether
-    /// there was one.
+    /// Those that share a cache with that are tried first; in turn from `cursor` on, which is moved
+    /// behind the one that is taken. Returns whether there was one.
     pub(super) fn enlist(
         &self,
         job: &Arc<dyn Help>,
@@ -200,10 +183,10 @@ impl Helpers {
             .unwrap_or((&[], &self.helpers));
 
         // Each is looked at closely once: whether a CPU is idle is in memory that others write.
-        for distance in [Distance::Cache, Distance::Node, Distance::Far] {
+        for near in [true, false] {
             for helper in [after, before].into_iter().flatten() {
-                if helper.distance_to(home) == distance
-                    && helper.is_fit_for(task)
+                if helper.cpu.shares_cache_with(home) == near
+                    && helper.is_fit_for(task, home)
                     && helper.take_on(job)
                 {
                     cursor.store(helper.cpu.as_u32() + 1, Relaxed);

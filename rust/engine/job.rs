@@ -25,7 +25,8 @@ use crate::{
     },
     policy::{
         Path,
-        Plan, //
+        Plan,
+        MAX_WIDTH, //
     },
     stats::Reason,
     trace, //
@@ -61,8 +62,9 @@ const FANOUT: u32 = 2;
 /// How many chunks are to be published before the caller looks for helpers again.
 const ENLIST_PAUSE: u64 = 16;
 
-/// How many parts of chunks helpers may decline; from then on the caller is alone.
-const DECLINED_MAX: usize = 32;
+/// How many parts of chunks helpers may decline, each of which has a place to do so while it works;
+/// from then on the caller is alone.
+const DECLINED_MAX: usize = 2 * MAX_WIDTH as usize;
 
 /// Parts of chunks that helpers have declined.
 ///
@@ -97,6 +99,7 @@ impl Declined {
 
     /// Uses up a reservation.
     fn push(&mut self, part: Range<u64>) {
+        debug_assert!(!part.is_empty());
         self.reserved -= 1;
         if let Some(free) = self.parts.iter_mut().find(|part| part.is_empty()) {
             *free = part;
@@ -140,7 +143,7 @@ pub(crate) struct Job<W> {
     worked_units: Atomic<u64>,
     /// How long all of that has taken it, and what it takes to share the work.
     taken_ns: Atomic<u64>,
-    /// The CPU that the call came from, near which helpers are to be.
+    /// The CPU that the call came from, on whose memory node helpers are.
     home: CpuId,
     /// The CPU from which on to look for the next helper.
     cursor: Atomic<u32>,
@@ -262,29 +265,30 @@ impl<W: Work> Job<W> {
         self.run_chunk(chunk, Role::Helper) == Ok(true)
     }
 
-    /// Works on chunks until there is nothing left to claim.
+    /// Works on chunks until there is nothing left to claim, or others want the CPU. A reservation to
+    /// decline goes with it.
     ///
     /// The CPU time since `charged` is reported with each chunk, before the caller may return.
     fn work_as_helper(&self, mut charged: Delta) {
         let patience = MACHINE.helper_spin();
         let mut waiting: Option<Instant<Monotonic>> = None;
-        let mut reserved = false;
 
         loop {
-            if !reserved {
-                reserved = self.declined.lock().reserve();
-                if !reserved {
-                    return;
-                }
-            }
             match self.claim() {
                 Claim::Chunk(chunk) => {
                     waiting = None;
-                    reserved = self.help_with(chunk.range());
+                    let reserved = self.help_with(chunk.range());
                     let now = kernel::current!().cpu_time();
                     self.helper_ns
                         .add((now - charged).as_nanos() as u64, Relaxed);
                     charged = now;
+                    drop(chunk);
+                    if !reserved && !self.declined.lock().reserve() {
+                        return;
+                    }
+                    if kernel::current!().need_resched() {
+                        break;
+                    }
                 }
                 Claim::Later => {
                     let since = *waiting.get_or_insert_with(Instant::now);
@@ -316,7 +320,7 @@ fn as_nice_as(task: &Task, f: impl FnOnce()) {
 
 impl<W: Work> Help for Job<W> {
     fn help(&self, this: &Arc<dyn Help>, enlisted: Instant<Monotonic>) {
-        if self.claims.is_closed() {
+        if self.claims.is_closed() || !self.declined.lock().reserve() {
             self.path.stats.helpers_revoked.inc();
         } else {
             self.path.stats.helpers_started.inc();
@@ -361,12 +365,11 @@ impl<W: Work> Call<W> {
     ) -> Option<Self> {
         let begun = Instant::<Monotonic>::now();
         let task = ARef::from(&**kernel::current!());
-        if !engine.helpers.any_fit_for(&task) {
+        let home = CpuId::current();
+        if !engine.helpers.any_fit_for(&task, home) {
             path.stats.decline(Reason::Busy);
             return None;
         }
-
-        let home = CpuId::current();
         let job = work().and_then(|work| {
             Arc::pin_init(
                 pin_init!(Job {
@@ -390,7 +393,8 @@ impl<W: Work> Call<W> {
                     declined <- new_spinlock!(Declined::new()),
                     idle <- Completion::new(),
                 }),
-                GFP_KERNEL | __GFP_NOWARN,
+                // The caller may hold any lock, and may be about to free memory.
+                GFP_NOWAIT | __GFP_NOWARN,
             )
         });
         match job {

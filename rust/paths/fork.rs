@@ -3,10 +3,10 @@
 //! fork(): the copy of the page tables.
 //!
 //! A position is a page of the areas that are copied, or parts of areas, in the order in which the
-//! forking task hands them over. They may be cut where a page table ends, so that no two tasks work
-//! in the same one, and at their end. Helpers copy all that takes nothing but memory that is free;
-//! what needs the forking task, such as pages that are pinned and must be copied at once, they
-//! decline.
+//! forking task hands them over. They may be cut where a page table ends, and at their end, where two
+//! tasks may work in the same page table, under its lock. Helpers copy all that takes nothing but
+//! memory that is free; what needs the forking task, such as pages that are pinned and must be copied
+//! at once, they decline.
 //!
 //! C side: `mm/parcall.c`, and `parcall_fork_chunk()` in `mm/memory.c`.
 

@@ -14,7 +14,8 @@ use crate::{
         Engine,
         Role,
         Stopped,
-        Work, //
+        Work,
+        POSITION_MAX, //
     },
     hooks,
     policy::{
@@ -58,8 +59,11 @@ pub(crate) fn run(
     bytes: hooks::Bytes,
     weight: u64,
 ) -> Option<Result<(), u64>> {
-    let plan = path.plan(caller, weight, engine.online_cpus())?;
     let len = bytes.len();
+    if len > POSITION_MAX {
+        return None;
+    }
+    let plan = path.plan(caller, weight, engine.online_cpus())?;
     let call = Call::begin(engine, path, plan, len, || Ok(Bytes(bytes)))?;
 
     Some(call.complete(len).map_err(|stopped| stopped.at))

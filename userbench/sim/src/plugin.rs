@@ -3,7 +3,8 @@
 //! A plugin for QEMU that makes of each CPU of the guest a slow core: one of so few instructions a
 //! second that the host, with fewer cores, can execute those of all of them in time.
 //!
-//! Each CPU counts its instructions. Whenever they are a quantum, it sleeps until they should be over.
+//! Each CPU counts its instructions, and of those that repeat (`rep movs`, `rep stos`) each store, which is
+//! what QEMU makes of them too: as many as a loop would have. Whenever they are a quantum, it sleeps until they should be over.
 //! Time is the host's, as is whatever the guest does with it. CPUs are slow only in regions that the
 //! guest's program marks; each is reported as a line of JSON.
 //!
@@ -241,6 +242,25 @@ unsafe fn mark_of(instruction: *const qemu_plugin_insn) -> Option<Mark> {
     Mark::decode(&bytes)
 }
 
+/// Whether an instruction is `rep movs` or `rep stos`, of whatever size.
+///
+/// # Safety
+///
+/// The instruction must be part of what is being translated.
+unsafe fn repeats(instruction: *const qemu_plugin_insn) -> bool {
+    let mut bytes = [0; 15]; // no instruction is longer
+    // SAFETY: As the caller promises; and no more is written than there is room for.
+    let size =
+        unsafe { qemu_plugin_insn_data(instruction, bytes.as_mut_ptr().cast(), bytes.len()) };
+    let is_prefix = |byte: &u8| matches!(byte, 0x40..=0x4f | 0x66 | 0x67 | 0xf2 | 0xf3);
+    let mut prefixes = bytes[..size].iter().take_while(|byte| is_prefix(byte));
+    prefixes.any(|byte| matches!(byte, 0xf2 | 0xf3))
+        && matches!(
+            bytes.iter().find(|byte| !is_prefix(byte)),
+            Some(0xa4 | 0xa5 | 0xaa | 0xab)
+        )
+}
+
 unsafe extern "C" fn on_translation(_: qemu_plugin_id_t, block: *mut qemu_plugin_tb) {
     let simulator = SIMULATOR.get().expect("callbacks come after it");
     let executed = simulator.vcpus.executed();
@@ -254,6 +274,15 @@ unsafe extern "C" fn on_translation(_: qemu_plugin_id_t, block: *mut qemu_plugin
             if let Some(mark) = mark_of(instruction) {
                 let mark = null_mut::<c_void>().with_addr(mark as usize);
                 qemu_plugin_register_vcpu_insn_exec_cb(instruction, Some(on_mark), flags, mark);
+            }
+            if repeats(instruction) {
+                qemu_plugin_register_vcpu_mem_inline_per_vcpu(
+                    instruction,
+                    qemu_plugin_mem_rw::QEMU_PLUGIN_MEM_W,
+                    qemu_plugin_op::QEMU_PLUGIN_INLINE_ADD_U64,
+                    executed,
+                    1,
+                );
             }
         }
         qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
