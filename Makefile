@@ -6,10 +6,10 @@
 export BUILD := $(CURDIR)/build
 export CARGO_TARGET_DIR := $(BUILD)/userbench
 
-.PHONY: help setup fetch apply kernel module userbench boot run sim bench report overhead test check patches clean distclean
+.PHONY: help setup fetch apply kernel module userbench boot run sim bench report overhead test test-long check check-series patches clean distclean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install all tools (as root, on Debian)
 	@scripts/setup
@@ -50,14 +50,21 @@ overhead: kernel userbench ## Count the instructions of small calls, beside the 
 test: kernel userbench ## Test everything that this machine can
 	@scripts/test
 
+test-long: kernel ## Test for hours: with a kernel that checks itself, and many more rounds
+	@CONFIG=debug scripts/kernel
+	@scripts/test long
+
 check: apply ## Check the style of series, module and benchmarks
 	@scripts/check
+
+check-series: apply ## Build and boot the kernel patch by patch (BASE=<git tree of another 7.3>)
+	@scripts/check-series
 
 patches: ## Export build/linux as patches/
 	@scripts/patches
 
 clean: ## Remove what was built, but not the kernel tree
-	rm -rf build/release build/debug build/base build/kunit build/model build/userbench build/log build/results build/accel.*
+	rm -rf build/release build/debug build/base build/kunit build/series build/model build/userbench build/log build/results build/accel.*
 
 distclean: ## Remove build/, and the cache of downloads and tools
 	rm -rf build $${PARCALL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/parcall}
