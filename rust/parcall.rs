@@ -4,7 +4,7 @@
 //!
 //! The C hooks in the kernel hand the work of one call to this module, which splits it over idle
 //! CPUs and joins them before the call returns. From top to bottom, each module knows only the ones
-//! below it:
+//! below it, but for hooks and paths, which know each other:
 //!
 //! - [`control`]: the sysctl directory and the statistics.
 //! - [`hooks`]: all that passes between the C hooks and this module.

@@ -132,10 +132,11 @@ impl Path {
         }
     }
 
-    /// Learns from a call that was split by a plan, and that would have taken its caller alone
-    /// `serial_ns`, but has taken it `taken_ns`.
-    pub(crate) fn learn(&self, plan: &Plan, serial_ns: u64, taken_ns: u64) {
-        self.costs.learn(plan.bytes, serial_ns);
+    /// Learns from `units` of a call, which were split by a plan, and that would have taken its caller
+    /// alone `serial_ns`, but have taken it `taken_ns`.
+    pub(crate) fn learn(&self, plan: &Plan, units: u64, serial_ns: u64, taken_ns: u64) {
+        let bytes = plan.bytes.min(units.saturating_mul(self.defaults.unit));
+        self.costs.learn(bytes, serial_ns);
         if plan.automatic {
             self.costs.judged(plan.bytes, taken_ns >= serial_ns);
         }
@@ -334,12 +335,12 @@ mod tests {
         let mut plan = plan(1000, 8).unwrap();
         let (long, longer) = (1_000_000_000, 2_000_000_000);
 
-        PATH.learn(&plan, long, longer);
+        PATH.learn(&plan, 100, long, longer);
         assert_eq!(PATH.is_worth(1000).ok(), Some(true));
         plan.automatic = true;
-        PATH.learn(&plan, long, longer);
+        PATH.learn(&plan, 100, long, longer);
         assert!(matches!(PATH.is_worth(1000), Err(Reason::Backoff)));
-        PATH.learn(&plan, longer, long);
+        PATH.learn(&plan, 100, longer, long);
         assert_eq!(PATH.is_worth(1000).ok(), Some(true));
     }
 

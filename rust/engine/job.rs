@@ -119,7 +119,7 @@ impl Declined {
     }
 }
 
-/// What a call's caller and its helpers share, and all there is of a job on the heap.
+/// What a call's caller and its helpers share: one allocation, with those of the work.
 #[pin_data]
 pub(crate) struct Job<W> {
     engine: Arc<Engine>,
@@ -520,7 +520,7 @@ impl<W: Work> Call<W> {
         // What the helpers have done, at the rate at which the caller has worked.
         let serial_ns = costs::scale(job.worked_ns.load(Relaxed), worked_units, units);
         let taken_ns = job.taken_ns.load(Relaxed);
-        job.path.learn(&job.plan, serial_ns, taken_ns);
+        job.path.learn(&job.plan, units, serial_ns, taken_ns);
     }
 
     fn enlist(&self) -> bool {
