@@ -50,6 +50,19 @@ step() {
 	echo "  $what: $((SECONDS - start))s" >&2
 }
 
+# base_tree FOLDER: check the unpatched kernel out there, beside build/linux.
+base_tree() {
+	git -C "$TREE" worktree prune
+	[ -e "$1" ] || git -C "$TREE" worktree add -q -f --detach "$1" parcall-base
+	git -C "$1" checkout -q -f --detach parcall-base
+}
+
+# configure TREE OUT [-s] FRAGMENT...: with -s it is an error where a symbol does not get what a fragment asks for.
+configure() {
+	mkdir -p "$2"
+	(cd "$1" && ./scripts/kconfig/merge_config.sh -n -O "$2" "${@:3}")
+}
+
 # Whether nothing in build/linux would be lost with it: it is just what 'make fetch' and 'make apply' made.
 tree_is_disposable() {
 	[ -z "$(git -C "$TREE" status --porcelain)" ] &&

@@ -3,10 +3,10 @@
 //! A plugin for QEMU that makes of each CPU of the guest a slow core: one of so few instructions a
 //! second that the host, with fewer cores, can execute those of all of them in time.
 //!
-//! Each CPU counts its instructions, and of those that repeat (`rep movs`, `rep stos`) each store, which is
-//! what QEMU makes of them too: as many as a loop would have. Whenever they are a quantum, it sleeps until they should be over.
-//! Time is the host's, as is whatever the guest does with it. CPUs are slow only in regions that the
-//! guest's program marks; each is reported as a line of JSON.
+//! Each CPU counts its instructions, and of those that repeat (`rep movs`, `rep stos`) each store,
+//! which is what QEMU makes of them too: as many as a loop would have. Whenever they are a quantum, it
+//! sleeps until they should be over. Time is the host's, as is whatever the guest does with it. CPUs
+//! are slow only in regions that the guest's program marks; each is reported as a line of JSON.
 //!
 //! ```text
 //! qemu-system-x86_64 -plugin libslow_cores.so,mips=20,quantum_us=500,out=regions.json ...

@@ -2,18 +2,13 @@
 
 //! The end of a process with much memory, as its parent sees it.
 
-use super::fork::{Memory, MemoryArgs, Pages};
+use super::fork::{Memory, MemoryArgs, Pages, start, wait};
 use crate::{
     report::report,
     runner::{self, RunArgs, Stopwatch},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use common::size::Size;
-use nix::{
-    libc,
-    sys::wait::{WaitStatus, waitpid},
-    unistd::{ForkResult, fork},
-};
 use serde::Serialize;
 use std::{
     ffi::CString,
@@ -70,29 +65,21 @@ fn end_once(size: usize, memory: &MemoryArgs, exec: Option<&CString>) -> Result<
     let (mut ready, child_ready) = pipe()?;
     let (child_go, mut go) = pipe()?;
 
-    // SAFETY: There is a single thread, so the child can do everything.
-    let child = match unsafe { fork() }.context("fork")? {
-        ForkResult::Child => {
-            let failed = end(size, memory, exec, child_ready, child_go).is_err();
-            // SAFETY: This ends the child at once, which is fine for a single thread.
-            unsafe { libc::_exit(failed.into()) }
-        }
-        ForkResult::Parent { child } => child,
-    };
-    drop((child_ready, child_go));
+    // The parent closes the child's ends of the pipes with that function.
+    let child = start(move || {
+        end(size, memory, exec, child_ready, child_go)
+            .is_err()
+            .into()
+    })?;
     let is_ready = ready.read_exact(&mut [0]);
 
     let watch = Stopwatch::start();
     if is_ready.is_ok() {
         go.write_all(&[1])?;
     }
-    let status = waitpid(child, None).context("waitpid")?;
-    let time = watch.stop();
-    ensure!(
-        is_ready.is_ok() && status == WaitStatus::Exited(child, 0),
-        "the child ended with {status:?}"
-    );
-    Ok(time)
+    wait(child)?;
+    is_ready?;
+    Ok(watch.stop())
 }
 
 pub fn run(args: &Args) -> Result<()> {

@@ -14,10 +14,15 @@ use nix::{
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap},
         wait::{WaitStatus, waitpid},
     },
-    unistd::{ForkResult, fork},
+    unistd::{ForkResult, Pid, execv, fork},
 };
 use serde::Serialize;
-use std::{ffi::c_void, num::NonZeroUsize, ptr::NonNull, time::Duration};
+use std::{
+    ffi::{CString, c_void},
+    num::NonZeroUsize,
+    ptr::NonNull,
+    time::Duration,
+};
 
 const PAGE: usize = 4096;
 const HUGE_PAGE: usize = 2 << 20;
@@ -28,9 +33,21 @@ pub struct Args {
     #[arg(long, default_value = "512M")]
     size: Size,
     #[command(flatten)]
-    memory: MemoryArgs,
+    parameters: Parameters,
     #[command(flatten)]
     run: RunArgs,
+}
+
+#[derive(clap::Args, Serialize)]
+struct Parameters {
+    #[command(flatten)]
+    #[serde(flatten)]
+    memory: MemoryArgs,
+    /// Let the child execute this program, which is given no arguments and is to exit with 0, and
+    /// measure until that was waited for: fork(), exec() and exit() in one.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<String>,
 }
 
 #[derive(clap::Args, Serialize)]
@@ -172,30 +189,53 @@ fn pointer(addr: usize) -> Result<NonNull<c_void>> {
 /// be found out right after.
 pub fn fork_once<T>(after: impl FnOnce() -> T) -> Result<(Duration, T)> {
     let watch = Stopwatch::start();
-    // SAFETY: The child does nothing but exit.
-    let child = match unsafe { fork() }.context("fork")? {
-        // SAFETY: This ends the child at once, which is fine for a single thread.
-        ForkResult::Child => unsafe { nix::libc::_exit(0) },
-        ForkResult::Parent { child } => child,
-    };
+    let child = start(|| 0)?;
     let time = (watch.stop(), after());
+    wait(child)?;
+    Ok(time)
+}
 
+/// Forks a child that executes a program, and returns how long it took until that has ended.
+fn fork_and_exec_once(program: &CString) -> Result<Duration> {
+    let watch = Stopwatch::start();
+    let child = start(|| execv(program, &[program]).map_or(1, |never| match never {}))?;
+    wait(child)?;
+    Ok(watch.stop())
+}
+
+/// Forks a child that does something, and exits with a status.
+pub fn start(work: impl FnOnce() -> i32) -> Result<Pid> {
+    // SAFETY: There is a single thread, so the child can do everything.
+    match unsafe { fork() }.context("fork")? {
+        // SAFETY: This ends the child at once, which is fine for a single thread.
+        ForkResult::Child => unsafe { nix::libc::_exit(work()) },
+        ForkResult::Parent { child } => Ok(child),
+    }
+}
+
+/// Waits for a child, which is to exit with 0.
+pub fn wait(child: Pid) -> Result<()> {
     let status = waitpid(child, None).context("waitpid")?;
     ensure!(
         status == WaitStatus::Exited(child, 0),
         "the child ended with {status:?}"
     );
-    Ok(time)
+    Ok(())
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let memory = Memory::new(args.size.0 as usize, &args.memory)?;
+    let parameters = &args.parameters;
+    let memory = Memory::new(args.size.0 as usize, &parameters.memory)?;
+    let program = parameters.exec.clone().map(CString::new).transpose()?;
     let what = format!("fork {}", args.size);
     let samples = runner::run(&args.run, &what, || {
-        if !args.memory.untouched {
+        if !parameters.memory.untouched {
             memory.touch();
         }
-        fork_once(|| ()).map(|(time, ())| time)
+        match &program {
+            Some(program) => fork_and_exec_once(program),
+            None => fork_once(|| ()).map(|(time, ())| time),
+        }
     })?;
-    report("fork", args.size, &args.run, &args.memory, &samples)
+    report("fork", args.size, &args.run, parameters, &samples)
 }
