@@ -6,7 +6,7 @@
 export BUILD := $(CURDIR)/build
 export CARGO_TARGET_DIR := $(BUILD)/userbench
 
-.PHONY: help setup fetch apply kernel module userbench boot run sim bench report overhead test test-long check check-series patches clean distclean
+.PHONY: help setup fetch apply kernel module userbench boot run sim bench report overhead test test-long check check-series mutants patches clean distclean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,11 +60,14 @@ check: apply ## Check the style of series, module and benchmarks
 check-series: apply ## Build and boot the kernel patch by patch (BASE=<git tree of another 7.3>)
 	@scripts/check-series
 
+mutants: apply ## Plant the bugs of mutants/, to see that tests notice, for hours (MUTANTS='07 fork': those)
+	@scripts/mutants $(MUTANTS)
+
 patches: ## Export build/linux as patches/
 	@scripts/patches
 
 clean: ## Remove what was built, but not the kernel tree
-	rm -rf build/release build/debug build/base build/kunit build/series build/model build/userbench build/log build/results build/accel.*
+	rm -rf build/release build/debug build/base build/kunit build/series build/mutants build/model build/userbench build/log build/results build/accel.*
 
 distclean: ## Remove build/, and the cache of downloads and tools
 	rm -rf build $${PARCALL_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/parcall}

@@ -50,17 +50,31 @@ step() {
 	echo "  $what: $((SECONDS - start))s" >&2
 }
 
-# base_tree FOLDER: check the unpatched kernel out there, beside build/linux.
-base_tree() {
+# tree_at COMMIT FOLDER: check a commit of build/linux out there, beside it.
+tree_at() {
 	git -C "$TREE" worktree prune
-	[ -e "$1" ] || git -C "$TREE" worktree add -q -f --detach "$1" parcall-base
-	git -C "$1" checkout -q -f --detach parcall-base
+	[ -e "$2" ] || git -C "$TREE" worktree add -q -f --detach "$2" "$1"
+	git -C "$2" checkout -q -f --detach "$1"
 }
 
 # configure TREE OUT [-s] FRAGMENT...: with -s it is an error where a symbol does not get what a fragment asks for.
 configure() {
 	mkdir -p "$2"
 	(cd "$1" && ./scripts/kconfig/merge_config.sh -n -O "$2" "${@:3}")
+}
+
+# Build the selftests, for the release kernel.
+kselftests() {
+	make -C "$TREE" O="$BUILD/release" headers
+	make -C "$TREE/tools/testing/selftests" TARGETS=parcall O="$BUILD" \
+		KHDR_INCLUDES="-isystem $BUILD/release/usr/include"
+}
+
+# in_guest CONFIG SECONDS PROGRAM: run a selftest in the guest, and look at what its kernel says meanwhile.
+# The guest is killed after $limit seconds, if that is set.
+in_guest() {
+	CONFIG=$1 SMP=4 MEM=4G CMD="export PARCALL_KO=build/$1/kernel/parcall/rust/parcall.ko ${rounds:-}
+		scripts/selftest $3 $2" ${limit:+timeout $limit} "$TOP/scripts/boot"
 }
 
 # Whether nothing in build/linux would be lost with it: it is just what 'make fetch' and 'make apply' made.
