@@ -16,22 +16,22 @@ mod raw {
         /// # Safety
         ///
         /// Always safe to call.
-        pub(super) unsafe fn job_start(job: u64, path: c_int, units: u64, width: u32);
+        pub(super) unsafe fn job_start(job: *const c_void, path: c_int, units: u64, width: u32);
 
         /// # Safety
         ///
         /// Always safe to call.
-        pub(super) unsafe fn helper_start(job: u64, cpu: u32, wake_ns: u64);
+        pub(super) unsafe fn helper_start(job: *const c_void, cpu: u32, wake_ns: u64);
 
         /// # Safety
         ///
         /// Always safe to call.
-        pub(super) unsafe fn chunk(job: u64, start: u64, units: u64, helper: bool);
+        pub(super) unsafe fn chunk(job: *const c_void, start: u64, units: u64, helper: bool);
 
         /// # Safety
         ///
         /// Always safe to call.
-        pub(super) unsafe fn join(job: u64, wait_ns: u64, helper_ns: u64);
+        pub(super) unsafe fn join(job: *const c_void, wait_ns: u64, helper_ns: u64);
 
         /// # Safety
         ///
@@ -41,25 +41,25 @@ mod raw {
 }
 
 /// A call is going to be split.
-pub(crate) fn job_start(job: u64, path: i32, units: u64, width: u32) {
+pub(crate) fn job_start(job: *const c_void, path: i32, units: u64, width: u32) {
     // SAFETY: Always safe to call.
     unsafe { raw::job_start(job, path, units, width) }
 }
 
 /// A helper begins to work.
-pub(crate) fn helper_start(job: u64, cpu: u32, wake_ns: u64) {
+pub(crate) fn helper_start(job: *const c_void, cpu: u32, wake_ns: u64) {
     // SAFETY: Always safe to call.
     unsafe { raw::helper_start(job, cpu, wake_ns) }
 }
 
 /// A chunk was worked on.
-pub(crate) fn chunk(job: u64, start: u64, units: u64, helper: bool) {
+pub(crate) fn chunk(job: *const c_void, start: u64, units: u64, helper: bool) {
     // SAFETY: Always safe to call.
     unsafe { raw::chunk(job, start, units, helper) }
 }
 
 /// A caller has waited for its helpers.
-pub(crate) fn join(job: u64, wait_ns: u64, helper_ns: u64) {
+pub(crate) fn join(job: *const c_void, wait_ns: u64, helper_ns: u64) {
     // SAFETY: Always safe to call.
     unsafe { raw::join(job, wait_ns, helper_ns) }
 }

@@ -167,8 +167,8 @@ impl Park for Completion {
 
 impl<W: Work> Job<W> {
     /// Tells the job from others, in traces.
-    fn id(&self) -> u64 {
-        core::ptr::from_ref(self).addr() as u64
+    fn id(&self) -> *const c_void {
+        core::ptr::from_ref(self).cast()
     }
 
     /// Counts time that the caller has spent on the job, since it began to.
